@@ -1,0 +1,1 @@
+//! Well-formed JSON in UTF-8, checked incrementally in bounded memory.

@@ -1,0 +1,3 @@
+//! What is published: record, read, list, delete, append, reconcile.
+
+pub mod port;

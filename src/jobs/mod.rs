@@ -1,0 +1,42 @@
+//! The runner of owed work. It claims rows, runs what was registered for their kind, and puts off or ends what fails.
+//! It knows no kind of work; the rows are written by whoever owes the work, in the transaction that caused it.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::fault::Fault;
+
+/// A piece of owed work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub id: i64,
+    /// As `assemble`.
+    pub kind: String,
+    /// What the work is about, as an upload's id.
+    pub subject: i64,
+    /// Counted before each run, this one included: the first run is attempt 1.
+    pub attempt: u32,
+}
+
+/// The rows. On SQLite the owner is this process: rows that another one had claimed are free at boot, and there
+/// is no time-out within one.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Frees every claimed row. Asked once, at boot.
+    async fn free_claimed(&self) -> Result<(), Fault>;
+
+    /// Claims at most `limit` rows that are due, and counts the attempt.
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, Fault>;
+
+    /// When the next unclaimed row is due.
+    async fn next_due(&self) -> Result<Option<Timestamp>, Fault>;
+
+    /// The work is done, or will never be: the row goes. (Work that ends in a transaction of its own removes it there.)
+    async fn finish(&self, id: i64) -> Result<(), Fault>;
+
+    /// To be tried again, at `due`.
+    async fn put_off(&self, id: i64, due: Timestamp, reason: &str) -> Result<(), Fault>;
+
+    /// Wakes whenever a row may have become due earlier than was known.
+    fn woken(&self) -> std::sync::Arc<tokio::sync::Notify>;
+}

@@ -1,0 +1,10 @@
+//! Tidegate: a plugin-extensible upload gateway. See README.md for the map and the rules of who may import whom.
+
+pub mod auth;
+pub mod collection;
+pub mod events;
+pub mod fault;
+pub mod files;
+pub mod jobs;
+pub mod name;
+pub mod upload;

@@ -1,0 +1,3 @@
+//! The way in: parts, seal, assembly, validation, publication.
+
+pub mod port;
