@@ -25,11 +25,12 @@ pub trait Queue: Send + Sync + 'static {
     /// Frees every claimed row. Asked once, at boot.
     async fn free_claimed(&self) -> Result<(), Fault>;
 
-    /// Claims at most `limit` rows that are due, and counts the attempt.
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, Fault>;
+    /// Claims at most `limit` rows of `kind` that are due, those that have been due longest first, and counts the
+    /// attempt. Kinds are claimed apart, so that a thousand rows of one never stand before a row of another.
+    async fn claim(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Job>, Fault>;
 
-    /// When the next unclaimed row is due.
-    async fn next_due(&self) -> Result<Option<Timestamp>, Fault>;
+    /// When the next unclaimed row of any of `kinds` is due; in the past if one is due already.
+    async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>, Fault>;
 
     /// The work is done, or will never be: the row goes. (Work that ends in a transaction of its own removes it there.)
     async fn finish(&self, id: i64) -> Result<(), Fault>;
