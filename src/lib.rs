@@ -6,5 +6,6 @@ pub mod events;
 pub mod fault;
 pub mod files;
 pub mod jobs;
+pub mod kernel;
 pub mod name;
 pub mod upload;

@@ -206,8 +206,7 @@ pub trait Storage: Send + Sync + 'static {
     /// object store reads that version or nothing (`If-Match`).
     async fn open(&self, path: &str, expected: Option<&Identity>) -> Result<Option<Opened>, Fault>;
 
-    /// Removes the file if it still has that identity; `true` if it was removed.
-    /// With `and_empty_folder`, its folder goes too when this was the last entry.
+    /// Removes the file if it still has that identity; `true` if it was removed. Its folder stays.
     async fn remove(&self, path: &str, expected: &Identity, durable: bool) -> Result<bool, Fault>;
 
     /// Regular files directly in `folder` (`""` is the root), in no order. Hidden ones are left out.
@@ -221,8 +220,15 @@ pub trait Storage: Send + Sync + 'static {
     async fn folder_mark(&self, folder: &str) -> Result<Option<FolderMark>, Fault>;
 
     /// Opens the append-only file at `path` for the one appender, made if missing, cut at `length`.
-    /// `expected` is the inode that holds the recorded bytes; another one there is moved out of the way.
-    async fn append(&self, path: &str, length: u64, durable: bool) -> Result<Arc<dyn AppendFile>, Fault>;
+    /// `expected` is the device and inode that hold the recorded bytes (`None`: there are none yet); another one
+    /// there is moved out of the way.
+    async fn append(
+        &self,
+        path: &str,
+        expected: Option<(u64, u64)>,
+        length: u64,
+        durable: bool,
+    ) -> Result<Arc<dyn AppendFile>, Fault>;
 }
 
 /// The append-only file of one collection, open. Calls come from one task at a time.
