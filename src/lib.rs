@@ -2,10 +2,12 @@
 
 pub mod auth;
 pub mod collection;
+pub mod crash;
 pub mod events;
 pub mod fault;
 pub mod files;
 pub mod jobs;
 pub mod kernel;
 pub mod name;
+pub mod staging;
 pub mod upload;

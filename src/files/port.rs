@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
+use crate::collection::HookUse;
 use crate::events::{NewEvent, Position};
 use crate::fault::Fault;
 
@@ -392,4 +393,41 @@ pub trait Catalog: Send + Sync + 'static {
         after: AppendRecord,
         event: NewEvent,
     ) -> Result<CatalogAnswer, Fault>;
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Hooks
+
+/// What a validation says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Accept,
+    Reject(Vec<Issue>),
+}
+
+/// One thing that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// Where in the document, as a JSON Pointer or `line:column`; empty for the whole.
+    pub path: String,
+    /// A stable code, as `json-syntax`.
+    pub code: String,
+    pub message: String,
+}
+
+/// A file that is to be validated.
+#[derive(Clone)]
+pub struct Candidate {
+    pub collection: String,
+    pub tenant: String,
+    pub file_name: String,
+    pub size: u64,
+    pub content: Arc<dyn Content>,
+}
+
+/// The hook chain. A use that crashes or runs out of time has its declared outcome, so this cannot fail.
+#[async_trait]
+pub trait Validation: Send + Sync + 'static {
+    /// Runs the uses in order; the first that rejects decides.
+    async fn validate(&self, uses: &[HookUse], file: &Candidate) -> Verdict;
 }

@@ -1,3 +1,5 @@
 //! The way in: parts, seal, assembly, validation, publication.
 
 pub mod port;
+
+mod ledger;

@@ -1,4 +1,4 @@
-//! What the way in needs of staging, of the catalog and of the hooks.
+//! What the way in needs of staging and of the catalog. (What it needs of the hooks, `files` needs too: it stands there.)
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::collection::HookUse;
 use crate::fault::Fault;
-use crate::files::port::{Content, UploadId};
+use crate::files::port::UploadId;
+pub use crate::files::port::{Candidate, Issue, Validation, Verdict};
 
 // ---------------------------------------------------------------------------------------------------------
 // Staging
@@ -30,6 +30,9 @@ pub trait Staging: Send + Sync + 'static {
 
     async fn open_overflow(&self, upload: UploadId, number: u32) -> Result<Arc<dyn SpoolFile>, Fault>;
 
+    /// The highest number of an overflow file that the upload has; `0` without any.
+    async fn last_overflow(&self, upload: UploadId) -> Result<u32, Fault>;
+
     async fn remove_overflow(&self, upload: UploadId, number: u32);
 
     /// A new file of an upload to assemble into.
@@ -42,6 +45,9 @@ pub trait Staging: Send + Sync + 'static {
     async fn sweep(&self, live: &[UploadId]) -> Result<(), Fault>;
 }
 
+/// Keeps something as it is while a write is under way.
+pub type Hold = Arc<dyn std::any::Any + Send + Sync>;
+
 /// One file in staging.
 ///
 /// Writes to different ranges may run at once. After [`SpoolFile::seal`] has returned no write touches the file
@@ -52,8 +58,9 @@ pub trait SpoolFile: Send + Sync + 'static {
     fn file(&self) -> Arc<File>;
 
     /// Writes at `offset`: on the spot while the disk keeps up, on the blocking pool while it does not.
-    /// `Ok(false)`: the file is sealed, nothing was written.
-    async fn write_at(self: Arc<Self>, offset: u64, data: Bytes) -> Result<bool, Fault>;
+    /// `Ok(false)`: the file is sealed, nothing was written. `hold` is dropped when the write has returned, on whatever
+    /// thread that is, also when the caller has gone away: what it guards is not given to another writer before.
+    async fn write_at(self: Arc<Self>, offset: u64, data: Bytes, hold: Hold) -> Result<bool, Fault>;
 
     /// Has all that was written on disk. Calls that wait together share one `fdatasync`, begun after the last
     /// write that returned before the call. After a failure every further call fails.
@@ -75,8 +82,6 @@ pub trait SpoolFile: Send + Sync + 'static {
 
     /// Sets the length.
     async fn set_len(self: Arc<Self>, length: u64) -> Result<(), Fault>;
-
-    async fn read_at(self: Arc<Self>, offset: u64, length: usize) -> Result<Bytes, Fault>;
 
     /// The file was moved away by a publication: dropping the handle removes nothing.
     fn keep(&self);
@@ -268,40 +273,3 @@ pub trait Catalog: Send + Sync + 'static {
 
 /// The kind of job that carries an upload from `received` to its end; its subject is the upload's id.
 pub const ASSEMBLE: &str = "assemble";
-
-// ---------------------------------------------------------------------------------------------------------
-// Hooks
-
-/// What a validation says of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    Accept,
-    Reject(Vec<Issue>),
-}
-
-/// One thing that is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issue {
-    /// Where in the document, as a JSON Pointer or `line:column`; empty for the whole.
-    pub path: String,
-    /// A stable code, as `json-syntax`.
-    pub code: String,
-    pub message: String,
-}
-
-/// A file that is to be validated.
-#[derive(Clone)]
-pub struct Candidate {
-    pub collection: String,
-    pub tenant: String,
-    pub file_name: String,
-    pub size: u64,
-    pub content: Arc<dyn Content>,
-}
-
-/// The hook chain. A use that crashes or runs out of time has its declared outcome, so this cannot fail.
-#[async_trait]
-pub trait Validation: Send + Sync + 'static {
-    /// Runs the uses in order; the first that rejects decides.
-    async fn validate(&self, uses: &[HookUse], file: &Candidate) -> Verdict;
-}
