@@ -111,9 +111,9 @@ impl Staging for LocalStaging {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(Fault::io("list a staging folder", error)),
         };
-        let numbers = entries.flatten().filter_map(|entry| {
-            entry.file_name().to_str().and_then(|name| name.strip_prefix("part.")?.parse().ok())
-        });
+        let numbers = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.strip_prefix("part.")?.parse().ok()));
         Ok(numbers.max().unwrap_or(0))
     }
 

@@ -139,7 +139,8 @@ impl SpoolFile for LocalFile {
     }
 
     async fn sync(self: Arc<Self>) -> Result<(), Fault> {
-        let failed = || Fault::new(FaultKind::Broken, "have staged bytes on disk: an earlier fdatasync of this file failed");
+        let failed =
+            || Fault::new(FaultKind::Broken, "have staged bytes on disk: an earlier fdatasync of this file failed");
         let ticket = {
             let mut state = self.sync.lock();
             state.asked += 1;
@@ -226,7 +227,8 @@ mod tests {
                 let spool = spool.clone();
                 tokio::spawn(async move {
                     let mut written = 0;
-                    while spool.clone().write_at(slot * 8, Bytes::from_static(b"12345678"), Arc::new(())).await.unwrap() {
+                    while spool.clone().write_at(slot * 8, Bytes::from_static(b"12345678"), Arc::new(())).await.unwrap()
+                    {
                         written += 1;
                         tokio::task::yield_now().await;
                     }

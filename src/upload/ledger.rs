@@ -171,10 +171,9 @@ impl Ledger {
 
     fn all_missing(&self) -> Incomplete {
         match self.announced.total_parts {
-            Some(total) if total > 0 => Incomplete::Missing {
-                numbers: (1..=total).take(MAX_MISSING_NAMED).collect(),
-                total: u64::from(total),
-            },
+            Some(total) if total > 0 => {
+                Incomplete::Missing { numbers: (1..=total).take(MAX_MISSING_NAMED).collect(), total: u64::from(total) }
+            }
             _ => Incomplete::Empty,
         }
     }
