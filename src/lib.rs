@@ -1,13 +1,18 @@
 //! Tidegate: a plugin-extensible upload gateway. See README.md for the map and the rules of who may import whom.
 
 pub mod auth;
+pub mod catalog;
 pub mod collection;
 pub mod crash;
+pub mod diagnostics;
 pub mod events;
 pub mod fault;
 pub mod files;
+pub mod http;
 pub mod jobs;
 pub mod kernel;
 pub mod name;
 pub mod staging;
+pub mod storage;
+pub mod units;
 pub mod upload;

@@ -1,0 +1,3 @@
+//! Storages: OpenDAL operators, what they can do, atomic publication.
+
+pub mod config;
