@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod collection;
 pub mod crash;
 pub mod diagnostics;
+pub mod digest;
 pub mod events;
 pub mod fault;
 pub mod files;

@@ -1,3 +1,142 @@
-//! What is published: record, read, list, delete, append, reconcile.
+//! What is published: reading, listing, deleting, appending, and keeping the records true to storages that other
+//! programs write to. How bytes come in is the matter of [`crate::upload`]; it calls [`Files::publish`] at the end.
+//!
+//! - [`port`]: what is needed of storages, catalog and hooks
+//! - `publication`: intent, gate, placement, commit; and what boot does about interrupted ones
+//! - `reconcile`: what other programs did to a storage
+//! - `append`: the append-only file of a collection
 
+mod append;
+pub(crate) mod content;
+mod gate;
+mod places;
 pub mod port;
+mod publication;
+mod reconcile;
+
+use std::sync::Arc;
+
+use crate::collection::{Collection, PathValues};
+use crate::fault::Fault;
+use port::{Catalog, Content, FileRecord, Page, Storage, Totals};
+
+pub use append::{AppendReader, Appended, Utf8Check};
+pub use content::MemoryContent;
+pub use places::Places;
+pub use publication::{NewFile, Published};
+pub use reconcile::Synced;
+
+/// The domain service. Cheap to clone; a clone with other [`Places`] shares gates and everything that must be one per process.
+#[derive(Clone)]
+pub struct Files {
+    core: Arc<Core>,
+    places: Arc<Places>,
+}
+
+/// What outlives every reload.
+struct Core {
+    catalog: Arc<dyn Catalog>,
+    gates: gate::Gates,
+    looks: reconcile::Looks,
+    appenders: append::Appenders,
+    /// Whether publications are fsynced (`catalog.durability = "disk"`).
+    durable: bool,
+}
+
+/// A published file, open: record and bytes are of one version, whatever happens to the path meanwhile.
+pub struct Download {
+    pub record: FileRecord,
+    pub content: Arc<dyn Content>,
+}
+
+impl Files {
+    pub fn new(catalog: Arc<dyn Catalog>, places: Arc<Places>, durable: bool) -> Self {
+        let core = Core {
+            catalog,
+            gates: gate::Gates::default(),
+            looks: reconcile::Looks::default(),
+            appenders: append::Appenders::default(),
+            durable,
+        };
+        Self { core: Arc::new(core), places }
+    }
+
+    /// The same service with the collections, storages and hooks of another configuration.
+    pub fn with_places(&self, places: Arc<Places>) -> Self {
+        Self { core: self.core.clone(), places }
+    }
+
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.core.durable
+    }
+
+    /// Opens a published file. `None`: there is none.
+    pub async fn open(&self, collection: &Collection, tenant: &str, file_name: &str) -> Result<Option<Download>, Fault> {
+        let storage = self.places.storage_of(collection)?;
+        let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
+        self.refresh(collection, tenant).await?;
+        // What another program changed is taken up and tried again; one that changes it all the time gets no third look.
+        for _ in 0..3 {
+            if let Some(download) = self.open_recorded(storage, &path).await? {
+                return Ok(Some(download));
+            }
+            if !self.take_up(collection, tenant, file_name).await? {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The recorded version, if the storage still has it.
+    pub(crate) async fn open_recorded(&self, storage: &Arc<dyn Storage>, path: &str) -> Result<Option<Download>, Fault> {
+        let _gate = self.core.gates.read(storage.name(), path).await;
+        let Some(record) = self.core.catalog.file(storage.name(), path).await? else { return Ok(None) };
+        let opened = storage.open(path, Some(&record.identity)).await?;
+        Ok(opened
+            .filter(|opened| opened.identity == record.identity)
+            .map(|opened| Download { record, content: opened.content }))
+    }
+
+    /// A page of a tenant's files by name. `None`: there is no such tenant.
+    pub async fn list(
+        &self,
+        collection: &Collection,
+        tenant: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Page<FileRecord>>, Fault> {
+        if after.is_none() {
+            self.refresh(collection, tenant).await?;
+        }
+        let page = self.core.catalog.files(&collection.name, tenant, after, limit).await?;
+        if page.rows.is_empty() && after.is_none() && !self.has_folder(collection, tenant).await? {
+            return Ok(None);
+        }
+        Ok(Some(page))
+    }
+
+    /// Deletes the file that is recorded under a name. `false`: there is none.
+    pub async fn delete_named(&self, collection: &Collection, tenant: &str, file_name: &str) -> Result<bool, Fault> {
+        let storage = self.places.storage_of(collection)?.clone();
+        let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
+        self.refresh(collection, tenant).await?;
+        let files = self.clone();
+        // In a task of its own: a client that goes away does not leave it half done.
+        let work = tokio::spawn(async move { files.delete(&storage, &path, None).await });
+        work.await.map_err(|error| Fault::broken("delete a file", error))?
+    }
+
+    /// How many tenants and files a collection has, after a look at what other programs did.
+    pub async fn totals(&self, collection: &Collection) -> Result<Totals, Fault> {
+        let tenants = self.tenants(collection).await?;
+        for tenant in &tenants {
+            self.refresh(collection, tenant).await?;
+        }
+        let totals = self.core.catalog.totals(&collection.name).await?;
+        Ok(Totals { tenants: tenants.len() as u64, ..totals })
+    }
+}

@@ -1,4 +1,11 @@
-//! The network side: it parses requests into domain calls and renders what came of them.
+//! The way in over HTTP: accept loop, guard, errors, the document, and one folder a dialect under [`api`]. A
+//! handler extracts, calls the domain, renders; what is done with bytes and files is decided elsewhere.
+//!
+//! poem and hyper appear here and nowhere else.
 
 pub mod api;
 pub mod config;
+pub mod errors;
+pub mod refusal;
+pub mod request_id;
+pub mod typed;
