@@ -12,9 +12,9 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::Files;
 use super::content::MemoryContent;
 use super::port::{AppendFile, AppendRecord, AppendSource, CatalogAnswer, Content, Identity, Storage, Utf8State};
-use super::Files;
 use crate::collection::{Collection, PathValues};
 use crate::crash;
 use crate::events::{EventKind, NewEvent};
@@ -94,7 +94,7 @@ impl Files {
             Some(file) => file.clone(),
             None => {
                 let storage = self.places.storage_of(collection)?;
-                storage.append(&before.path, before.length, self.core.durable).await?
+                storage.append(&before.path, before.inode, before.length, self.core.durable).await?
             }
         };
         file.write_at(before.length, &source).await?;
@@ -166,7 +166,7 @@ impl Files {
         let record = appender.record.clone();
         if record.length > 0 && appender.file.is_none() {
             let storage = self.places.storage_of(collection)?;
-            appender.file = Some(storage.append(&record.path, record.length, self.core.durable).await?);
+            appender.file = Some(storage.append(&record.path, record.inode, record.length, self.core.durable).await?);
         }
         let content = appender.file.as_ref().map(|file| file.content());
         *slot = Some(appender);
@@ -189,7 +189,9 @@ impl Files {
     async fn take_appender(&self, collection: &Collection, slot: &mut Option<Appender>) -> Result<Appender, Fault> {
         let path = collection.path.render(PathValues::default());
         match slot.take() {
-            Some(appender) if appender.record.path == path && appender.record.storage == *collection.storage => Ok(appender),
+            Some(appender) if appender.record.path == path && appender.record.storage == *collection.storage => {
+                Ok(appender)
+            }
             _ => self.load_appender(collection, path).await,
         }
     }
@@ -209,12 +211,15 @@ impl Files {
         let there = storage.stat(&record.path).await?;
         match there {
             Some(found) if inode_of(&found.identity) == Some(inode) && found.identity.size() >= record.length => {
-                let file = storage.append(&record.path, record.length, durable).await?;
+                let file = storage.append(&record.path, Some(inode), record.length, durable).await?;
                 Ok(Appender { record, recorded: true, file: Some(file) })
             }
             // This file is the gateway's own. Who replaced it took the acknowledged bytes away; what is there now is all that is left.
             _ => {
-                tracing::error!(path = record.path, "the append-only file was replaced or cut by another program; what is there now is taken");
+                tracing::error!(
+                    path = record.path,
+                    "the append-only file was replaced or cut by another program; what is there now is taken"
+                );
                 let mut appender = self.adopt_existing(collection, &**storage, record.path.clone()).await?;
                 let after = AppendRecord { generation: record.generation + 1, ..appender.record.clone() };
                 let event = append_event(&after, EventKind::FileCleared);
@@ -229,7 +234,12 @@ impl Files {
     }
 
     /// The state of a file that has no record: the one that was there before the first start, or none.
-    async fn adopt_existing(&self, collection: &Collection, storage: &dyn Storage, path: String) -> Result<Appender, Fault> {
+    async fn adopt_existing(
+        &self,
+        collection: &Collection,
+        storage: &dyn Storage,
+        path: String,
+    ) -> Result<Appender, Fault> {
         let mut record = AppendRecord {
             collection: collection.name.to_string(),
             storage: collection.storage.to_string(),
@@ -246,7 +256,7 @@ impl Files {
         record.length = found.identity.size();
         record.inode = inode_of(&found.identity);
         record.modified = found.modified;
-        let file = storage.append(&record.path, record.length, self.core.durable).await?;
+        let file = storage.append(&record.path, record.inode, record.length, self.core.durable).await?;
         let mut utf8 = Utf8Check(record.utf8);
         utf8.update_content(file.content(), record.length).await?;
         record.utf8 = utf8.0;
@@ -315,7 +325,9 @@ impl Utf8Check {
 
     async fn update_from(&mut self, source: AppendSource) -> Result<(), Fault> {
         match source {
-            AppendSource::Memory(bytes) => self.update_content(Arc::new(MemoryContent(bytes.clone())), bytes.len() as u64).await,
+            AppendSource::Memory(bytes) => {
+                self.update_content(Arc::new(MemoryContent(bytes.clone())), bytes.len() as u64).await
+            }
             AppendSource::Staged(staged) => {
                 let size = staged.size;
                 self.update_content(Arc::new(super::content::FileContent::new(staged.file)), size).await

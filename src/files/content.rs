@@ -108,7 +108,11 @@ fn whole_piece(piece: Bytes, length: usize) -> io::Result<Bytes> {
 }
 
 /// CRC-64/NVME of the first `size` bytes, and their SHA-256 where it is wanted.
-pub(crate) async fn digest(content: Arc<dyn Content>, size: u64, sha256: bool) -> Result<(u64, Option<[u8; 32]>), Fault> {
+pub(crate) async fn digest(
+    content: Arc<dyn Content>,
+    size: u64,
+    sha256: bool,
+) -> Result<(u64, Option<[u8; 32]>), Fault> {
     let mut crc = Crc::default();
     let mut sha = sha256.then(Sha256::new);
     let mut pieces = content.stream(0..size);

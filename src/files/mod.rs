@@ -75,7 +75,12 @@ impl Files {
     }
 
     /// Opens a published file. `None`: there is none.
-    pub async fn open(&self, collection: &Collection, tenant: &str, file_name: &str) -> Result<Option<Download>, Fault> {
+    pub async fn open(
+        &self,
+        collection: &Collection,
+        tenant: &str,
+        file_name: &str,
+    ) -> Result<Option<Download>, Fault> {
         let storage = self.places.storage_of(collection)?;
         let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
         self.refresh(collection, tenant).await?;
@@ -92,7 +97,11 @@ impl Files {
     }
 
     /// The recorded version, if the storage still has it.
-    pub(crate) async fn open_recorded(&self, storage: &Arc<dyn Storage>, path: &str) -> Result<Option<Download>, Fault> {
+    pub(crate) async fn open_recorded(
+        &self,
+        storage: &Arc<dyn Storage>,
+        path: &str,
+    ) -> Result<Option<Download>, Fault> {
         let _gate = self.core.gates.read(storage.name(), path).await;
         let Some(record) = self.core.catalog.file(storage.name(), path).await? else { return Ok(None) };
         let opened = storage.open(path, Some(&record.identity)).await?;

@@ -14,7 +14,6 @@ use super::port::{
 use super::{Files, Places};
 use crate::collection::{Collection, Verify};
 use crate::crash;
-use crate::digest::Crc;
 use crate::events::{EventKind, NewEvent};
 use crate::fault::{Fault, FaultKind};
 
@@ -118,7 +117,12 @@ impl Files {
     }
 
     /// `verify = "read-back"`: what the storage gives is what was staged.
-    async fn verify_placed(&self, collection: &Collection, storage: &dyn Storage, record: &FileRecord) -> Result<(), Fault> {
+    async fn verify_placed(
+        &self,
+        collection: &Collection,
+        storage: &dyn Storage,
+        record: &FileRecord,
+    ) -> Result<(), Fault> {
         if collection.verify == Verify::Off {
             return Ok(());
         }
@@ -183,12 +187,7 @@ impl Files {
     }
 
     /// Deletes a published file: this version, or whatever is recorded if `version` is `None`. `false`: there is none.
-    pub async fn delete(
-        &self,
-        storage: &Arc<dyn Storage>,
-        path: &str,
-        version: Option<&str>,
-    ) -> Result<bool, Fault> {
+    pub async fn delete(&self, storage: &Arc<dyn Storage>, path: &str, version: Option<&str>) -> Result<bool, Fault> {
         let catalog = &self.core.catalog;
         let gate = self.core.gates.write(storage.name(), path).await;
         let Some(record) = catalog.file(storage.name(), path).await? else { return Ok(false) };

@@ -206,7 +206,11 @@ impl Files {
     }
 
     /// The identities of what is recorded or known to be unfit, by file name.
-    async fn known_identities(&self, collection: &Collection, tenant: &str) -> Result<HashMap<String, Identity>, Fault> {
+    async fn known_identities(
+        &self,
+        collection: &Collection,
+        tenant: &str,
+    ) -> Result<HashMap<String, Identity>, Fault> {
         let mut known = HashMap::new();
         for file in self.core.catalog.unserved(&collection.name, tenant).await? {
             known.insert(file.file_name, file.identity);
@@ -224,7 +228,12 @@ impl Files {
     }
 
     /// Records as deleted what is recorded and not there any more.
-    async fn note_missing(&self, collection: &Collection, storage: &Arc<dyn Storage>, tenant: &str) -> Result<(), Fault> {
+    async fn note_missing(
+        &self,
+        collection: &Collection,
+        storage: &Arc<dyn Storage>,
+        tenant: &str,
+    ) -> Result<(), Fault> {
         let mut after = None;
         loop {
             let page = self.core.catalog.files(&collection.name, tenant, after.as_deref(), 1_000).await?;
