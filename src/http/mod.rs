@@ -6,6 +6,9 @@
 pub mod api;
 pub mod config;
 pub mod errors;
+pub mod health;
+pub mod openapi;
 pub mod refusal;
 pub mod request_id;
+pub mod routes;
 pub mod typed;
