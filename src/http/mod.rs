@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod config;
+pub mod download;
 pub mod errors;
 pub mod health;
 pub mod openapi;
