@@ -128,7 +128,8 @@ pub struct Service {
 /// The services that are compiled in.
 pub fn services() -> Vec<Service> {
     vec![
-        Service { can_append: true, check: check_fs, ..service::<services::FsConfig>(FS) },
+        // The adapter for local disks is our own; it has no use for OpenDAL's other options.
+        Service { scheme: FS, options: &["root"], can_append: true, check: check_fs },
         service::<services::MemoryConfig>("memory"),
         service::<services::S3Config>("s3"),
         service::<services::GcsConfig>("gcs"),
@@ -155,7 +156,7 @@ fn check_by_building<C: Configurator>(options: &BTreeMap<String, String>) -> Res
 }
 
 /// OpenDAL's message with the cause that lies under it, without its context (which may hold an endpoint with a password).
-fn said(error: &opendal::Error) -> String {
+pub(super) fn said(error: &opendal::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{}: {cause}", error.message()),
         None => error.message().to_owned(),
