@@ -1,0 +1,56 @@
+//! A file as a plugin sees it: what is known of it, and its bytes. Where they lie is the gateway's business.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+
+/// What is known of a file before a byte of it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The collection that it was sent to.
+    pub collection: String,
+    /// Empty where the collection has no tenants.
+    pub tenant: String,
+    pub file_name: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Metadata {
+    pub fn new(
+        collection: impl Into<String>,
+        tenant: impl Into<String>,
+        file_name: impl Into<String>,
+        size: u64,
+    ) -> Self {
+        Self { collection: collection.into(), tenant: tenant.into(), file_name: file_name.into(), size }
+    }
+}
+
+/// The bytes of a file in order, in pieces of any size but none of them empty.
+pub type ByteStream<'a> = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + 'a>>;
+
+/// A file that is complete and does not change while a plugin holds it. It may be larger than memory.
+///
+/// Reads are made so that a check in a loop of `read_at`, or over `stream`, is fair by itself: the handle lets other
+/// tasks run every 256 KiB. A plugin that works for more than a millisecond on one piece yields on its own.
+#[async_trait]
+pub trait FileHandle: Send + Sync {
+    fn metadata(&self) -> &Metadata;
+
+    /// Bytes from `offset`: `length` of them, or less at the end of the file alone; none past the end. The caller
+    /// chooses how much memory that takes.
+    async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The whole content. A file that turns out shorter than its size ends in an error, never early.
+    fn stream(&self) -> ByteStream<'_>;
+
+    /// The content as a file on this machine, where it is one. It is there as long as the handle; never
+    /// write to it, and never map it into memory.
+    fn local_path(&self) -> Option<&Path>;
+}

@@ -1,0 +1,45 @@
+//! What every plugin has whatever its stages: how it is made of its options, and how it is let go.
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+use crate::error::PluginError;
+
+/// An instance of a plugin.
+#[async_trait]
+pub trait Plugin: Send + Sync + 'static {
+    /// Lets go of what the instance holds: connections, child processes, what was not sent yet. Called once, when no
+    /// call is under way and none will come; not called when the gateway is killed, so nothing may depend on it.
+    async fn close(&self) {}
+}
+
+/// Something that is wrong with an instance's options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionIssue {
+    /// The option, with dots between levels, as `"retry.first"`.
+    pub option: String,
+    /// What was expected, and what to write instead.
+    pub message: String,
+}
+
+impl OptionIssue {
+    pub fn new(option: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { option: option.into(), message: message.into() }
+    }
+}
+
+/// How an instance comes to be. Apart from [`Plugin`], so that an instance can stand behind `dyn`.
+pub trait Build: Plugin + Sized {
+    /// What `kind` says in the configuration. It never changes.
+    const KIND: &'static str;
+
+    /// The options. `Default` is the instance that a collection gets by naming the kind alone; unknown options are
+    /// refused (`#[serde(deny_unknown_fields)]`).
+    type Config: DeserializeOwned + Default + Send;
+
+    /// Everything that is wrong with the options. Dials nothing, changes nothing; reads only files that they name.
+    fn check(config: &Self::Config) -> Vec<OptionIssue>;
+
+    /// Makes the instance of options that [`Build::check`] found nothing wrong with. Dials nothing.
+    fn build(config: Self::Config) -> Result<Self, PluginError>;
+}
