@@ -314,6 +314,10 @@ impl Scanner {
                     let Some(&byte) = bytes.get(at) else { break };
                     at += 1;
                     match (byte, role) {
+                        (b'"', Role::Key) if bytes.get(at) == Some(&b':') => {
+                            at += 1;
+                            State::Value
+                        }
                         (b'"', Role::Key) => State::Colon,
                         (b'"', Role::Value) => State::AfterValue,
                         (b'\\', _) => State::Escape(role),

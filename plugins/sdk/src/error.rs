@@ -95,10 +95,7 @@ mod tests {
     #[test]
     fn says_kind_context_and_every_cause() {
         let error = PluginError::read("could not read the content at byte 7", io::Error::other("the disk is gone"));
-        assert_eq!(
-            error.to_string(),
-            "could not read the content at byte 7 (read, can be retried): the disk is gone"
-        );
+        assert_eq!(error.to_string(), "could not read the content at byte 7 (read, can be retried): the disk is gone");
         assert_eq!(PluginError::permanent(ErrorKind::Limit, "too deep").to_string(), "too deep (limit)");
     }
 }

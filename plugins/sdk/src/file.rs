@@ -1,5 +1,6 @@
 //! A file as a plugin sees it: what is known of it, and its bytes. Where they lie is the gateway's business.
 
+use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -34,6 +35,11 @@ impl Metadata {
 
 /// The bytes of a file in order, in pieces of any size but none of them empty.
 pub type ByteStream<'a> = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + 'a>>;
+
+/// The next piece of a stream; `None` at its end.
+pub async fn next_piece(stream: &mut ByteStream<'_>) -> Option<io::Result<Bytes>> {
+    poll_fn(|context| stream.as_mut().poll_next(context)).await
+}
 
 /// A file that is complete and does not change while a plugin holds it. It may be larger than memory.
 ///

@@ -27,7 +27,7 @@ mod plugin;
 mod validate;
 
 pub use error::{ErrorKind, PluginError};
-pub use file::{ByteStream, FileHandle, Metadata};
+pub use file::{ByteStream, FileHandle, Metadata, next_piece};
 pub use plugin::{Build, OptionIssue, Plugin};
 pub use validate::{Issue, Validate, Verdict};
 

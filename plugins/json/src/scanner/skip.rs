@@ -47,8 +47,10 @@ pub(super) fn is_white_space(byte: u8) -> bool {
 #[inline]
 pub(super) fn white_space(bytes: &[u8], mut at: usize) -> usize {
     // Most often there is none, or the one blank that `json.dumps` puts after a comma.
-    if at < bytes.len() && bytes[at] > b' ' {
-        return at;
+    match bytes.get(at..) {
+        Some([first, ..]) if *first > b' ' => return at,
+        Some([b' ', second, ..]) if *second > b' ' => return at + 1,
+        _ => {}
     }
     loop {
         // An indent is a run of blanks.

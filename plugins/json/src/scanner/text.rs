@@ -22,10 +22,6 @@ pub(super) struct Ruler {
 }
 
 impl Ruler {
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Moves past a piece. Its UTF-8 is valid, but for a character that its end may cut.
     pub(super) fn advance(&mut self, piece: &[u8]) {
         let line_ends = count(piece, |byte| byte == b'\n');
