@@ -1,1 +1,286 @@
+//! The chain under plugins that behave and plugins that do not.
 
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tidegate_plugin_sdk as sdk;
+use tidegate_plugin_sdk::{ErrorKind, FileHandle, Plugin, PluginError, Validate};
+use tokio::sync::Notify;
+
+use super::super::file::STRIDE;
+use super::*;
+use crate::collection::{PathTemplate, Verify};
+use crate::files::port::Content;
+
+/// Content in memory, handed out in one piece.
+struct Memory(Bytes);
+
+#[async_trait]
+impl Content for Memory {
+    async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let start = self.0.len().min(offset as usize);
+        Ok(self.0.slice(start..self.0.len().min(start + length)))
+    }
+
+    fn stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
+        let bytes = self.0.slice(range.start as usize..range.end as usize);
+        stream::iter([Ok(Bytes::new()), Ok(bytes)]).boxed()
+    }
+}
+
+fn candidate(content: impl Into<Bytes>) -> Candidate {
+    let content = content.into();
+    Candidate {
+        collection: "societes".to_owned(),
+        tenant: "Société".to_owned(),
+        file_name: "comptes_2024.json".to_owned(),
+        size: content.len() as u64,
+        content: Arc::new(Memory(content)),
+    }
+}
+
+/// With a deadline that no busy machine reaches.
+fn hook(plugin: &str) -> HookUse {
+    HookUse { plugin: plugin.into(), timeout: Duration::from_secs(60) }
+}
+
+fn impatient(plugin: &str) -> HookUse {
+    HookUse { plugin: plugin.into(), timeout: Duration::from_millis(50) }
+}
+
+fn hooks<const N: usize>(instances: [(&str, Arc<dyn Validate>); N]) -> Hooks {
+    Hooks { instances: HashMap::from(instances.map(|(name, instance)| (Arc::from(name), instance))) }
+}
+
+fn codes(verdict: &Verdict) -> Vec<&str> {
+    match verdict {
+        Verdict::Accept => Vec::new(),
+        Verdict::Reject(issues) => issues.iter().map(|issue| issue.code.as_str()).collect(),
+    }
+}
+
+const SMALL: usize = 100;
+const LARGE: usize = 1024 * 1024;
+
+/// What a plugin of these tests does when it is called.
+enum Does {
+    Accept,
+    Reject,
+    Fail,
+    Panic,
+    /// Waits for what never comes, and notes when it is dropped.
+    Hang(Arc<Notify>),
+    /// Keeps its thread until it is let go.
+    Block(Arc<AtomicBool>),
+    /// Reads all by the stream, and notes the longest piece and the sum.
+    Stream(Arc<AtomicUsize>, Arc<AtomicU64>),
+}
+
+struct Test {
+    does: Does,
+    calls: AtomicUsize,
+}
+
+fn plugin(does: Does) -> Arc<Test> {
+    Arc::new(Test { does, calls: AtomicUsize::new(0) })
+}
+
+#[async_trait]
+impl Plugin for Test {}
+
+#[async_trait]
+impl Validate for Test {
+    async fn validate(&self, file: &dyn FileHandle) -> Result<sdk::Verdict, PluginError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match &self.does {
+            Does::Accept => {}
+            Does::Reject => {
+                let name = file.metadata().file_name.clone();
+                return Ok(sdk::Verdict::Reject(vec![sdk::Issue {
+                    path: "/x".to_owned(),
+                    code: "test".to_owned(),
+                    message: name,
+                }]));
+            }
+            Does::Fail => return Err(PluginError::permanent(ErrorKind::Internal, "secret words")),
+            Does::Panic => panic!("secret words"),
+            Does::Hang(dropped) => {
+                let _guard = OnDrop(dropped.clone());
+                std::future::pending::<()>().await;
+            }
+            Does::Block(let_go) => {
+                while !let_go.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            }
+            Does::Stream(longest, sum) => {
+                let mut stream = file.stream();
+                while let Some(piece) = sdk::next_piece(&mut stream).await {
+                    let length = piece.map_err(|error| PluginError::read("read", error))?.len();
+                    assert!(length > 0, "an empty piece");
+                    longest.fetch_max(length, Ordering::SeqCst);
+                    sum.fetch_add(length as u64, Ordering::SeqCst);
+                }
+            }
+        }
+        Ok(sdk::Verdict::Accept)
+    }
+}
+
+struct OnDrop(Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn the_first_that_rejects_decides_and_the_next_is_not_asked() {
+    let (accepts, rejects, last) = (plugin(Does::Accept), plugin(Does::Reject), plugin(Does::Panic));
+    let hooks = hooks([("a", accepts.clone()), ("b", rejects.clone()), ("c", last.clone())]);
+    for size in [0, SMALL, LARGE] {
+        let verdict = hooks.validate(&[hook("a"), hook("b"), hook("c")], &candidate(vec![b'x'; size])).await;
+        let Verdict::Reject(issues) = verdict else { panic!("accepted") };
+        assert_eq!(issues, [Issue { path: "/x".into(), code: "test".into(), message: "comptes_2024.json".into() }]);
+    }
+    let calls = [accepts, rejects, last].map(|plugin| plugin.calls.load(Ordering::SeqCst));
+    assert_eq!(calls, [3, 3, 0]);
+}
+
+#[tokio::test]
+async fn a_chain_of_none_accepts() {
+    assert_eq!(hooks([]).validate(&[], &candidate("x")).await, Verdict::Accept);
+}
+
+#[tokio::test]
+async fn a_failure_and_a_panic_reject_and_tell_the_client_nothing_of_the_inside() {
+    let hooks = hooks([("fails", plugin(Does::Fail)), ("panics", plugin(Does::Panic))]);
+    for name in ["fails", "panics", "is-not-there"] {
+        for size in [SMALL, LARGE] {
+            let verdict = hooks.validate(&[hook(name)], &candidate(vec![b'x'; size])).await;
+            assert_eq!(codes(&verdict), ["hook-failed"], "{name}");
+            assert!(!format!("{verdict:?}").contains("secret"), "{verdict:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn past_its_deadline_a_call_is_dropped_and_the_file_rejected() {
+    for size in [SMALL, LARGE] {
+        let dropped = Arc::new(Notify::new());
+        let hooks = hooks([("hangs", plugin(Does::Hang(dropped.clone())))]);
+        let verdict = hooks.validate(&[impatient("hangs")], &candidate(vec![b'x'; size])).await;
+        assert_eq!(codes(&verdict), ["hook-timeout"]);
+        let Verdict::Reject(issues) = verdict else { unreachable!("it has a code") };
+        assert_eq!(issues[0].message, "the check `hangs` took longer than 50ms");
+        dropped.notified().await;
+    }
+}
+
+/// A plugin that never awaits cannot be stopped, but whoever waits for it hears in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_deadline_holds_while_a_plugin_keeps_its_worker() {
+    let let_go = Arc::new(AtomicBool::new(false));
+    let hooks = Arc::new(hooks([("blocks", plugin(Does::Block(let_go.clone())))]));
+    let verdict =
+        tokio::spawn(async move { hooks.validate(&[impatient("blocks")], &candidate(vec![b'x'; LARGE])).await });
+    let verdict = verdict.await;
+    let_go.store(true, Ordering::SeqCst);
+    assert_eq!(codes(&verdict.unwrap()), ["hook-timeout"]);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_the_call() {
+    let dropped = Arc::new(Notify::new());
+    let hanging = plugin(Does::Hang(dropped.clone()));
+    let hooks = hooks([("hangs", hanging.clone())]);
+    let asked = tokio::spawn(async move { hooks.validate(&[hook("hangs")], &candidate(vec![b'x'; LARGE])).await });
+    while hanging.calls.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    asked.abort();
+    dropped.notified().await;
+}
+
+#[tokio::test]
+async fn a_small_file_costs_neither_task_nor_timer() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let hooks = hooks([("a", plugin(Does::Accept))]);
+    let file = candidate(vec![b'x'; ON_THE_SPOT as usize]);
+    let before = metrics.num_alive_tasks();
+    let uses = [hook("a")];
+    let verdict = hooks.validate(&uses, &file).now_or_never();
+    assert_eq!(verdict, Some(Verdict::Accept));
+    assert_eq!(metrics.num_alive_tasks(), before);
+}
+
+#[tokio::test]
+async fn a_large_file_is_handed_out_in_strides_with_turns_for_others_between() {
+    let (longest, sum) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+    let hooks = hooks([("streams", plugin(Does::Stream(longest.clone(), sum.clone())))]);
+    // On this one thread the counter moves only when the check yields.
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counter = tokio::spawn({
+        let turns = turns.clone();
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let size = 10 * 1024 * 1024 + 1;
+    assert_eq!(hooks.validate(&[hook("streams")], &candidate(vec![b'x'; size])).await, Verdict::Accept);
+    counter.abort();
+    assert_eq!(sum.load(Ordering::SeqCst), size as u64);
+    assert_eq!(longest.load(Ordering::SeqCst), STRIDE as usize);
+    let strides = size / STRIDE as usize;
+    assert!(turns.load(Ordering::SeqCst) >= strides, "{turns:?} turns in {strides} strides");
+}
+
+fn collection(name: &str, plugins: &[&str]) -> Collection {
+    Collection {
+        name: name.into(),
+        storage: "files".into(),
+        path: PathTemplate::parse("{tenant}/{file_name}").unwrap(),
+        max_file_size: 1,
+        sha256: false,
+        verify: Verify::Off,
+        validate: plugins.iter().map(|plugin| hook(plugin)).collect(),
+    }
+}
+
+#[test]
+fn every_plugin_that_is_not_there_is_named() {
+    let collections = [collection("one", &["no-such"]), collection("two", &["nor-such"])];
+    let errors = Hooks::build(&collections).err().unwrap();
+    let errors: Vec<_> = errors.iter().map(BuildError::to_string).collect();
+    assert_eq!(errors.len(), 2);
+    assert!(errors[0].contains("`one`") && errors[0].contains("`no-such`"), "{errors:?}");
+    assert!(errors[1].contains("`two`") && errors[1].contains("`nor-such`"), "{errors:?}");
+}
+
+#[cfg(feature = "plugin-json")]
+#[tokio::test]
+async fn the_relays_collection_takes_json_alone() {
+    let societes = collection("societes", &["json"]);
+    let hooks = Hooks::build([&societes, &societes]).unwrap();
+    let uses = [hook("json")];
+    let large = |end: &str| format!("[{}1{end}", "{\"compte\": \"é\"},\n".repeat(100_000));
+    for good in ["{\"a\": [1, 2]}".to_owned(), large("]")] {
+        assert_eq!(hooks.validate(&uses, &candidate(good)).await, Verdict::Accept);
+    }
+    for (bad, path) in [("{\"a\": [1, 2]".to_owned(), "1:13"), (large(",]"), "100001:3"), (String::new(), "1:1")] {
+        let Verdict::Reject(issues) = hooks.validate(&uses, &candidate(bad)).await else { panic!("accepted") };
+        assert_eq!(issues[0].path, path, "{issues:?}");
+    }
+    hooks.close().await;
+}
