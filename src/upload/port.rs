@@ -198,6 +198,7 @@ pub struct Receipt {
 }
 
 /// What came of opening an upload.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and nearly always a row")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenAnswer {
     /// There it is, made or found, whatever its state.
