@@ -1,0 +1,3 @@
+//! The integration tests: suites that run against whatever implements a port, and tests of the whole.
+
+mod catalog;
