@@ -5,6 +5,20 @@
 //! [`NewEvent`] to the catalog together with that change.
 
 pub mod config;
+mod entry;
+mod filter;
+mod ring;
+mod subscription;
+mod tail;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use entry::{Entry, RenderSlot};
+pub use filter::Filter;
+pub use subscription::{BATCH, Batch, Page, Subscription};
+pub use tail::Events;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
