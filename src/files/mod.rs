@@ -21,7 +21,7 @@ use crate::fault::Fault;
 use port::{Catalog, Content, FileRecord, Page, Storage, Totals};
 
 pub use append::{AppendReader, Appended, Utf8Check};
-pub use content::MemoryContent;
+pub use content::{FileContent, MemoryContent};
 pub use places::Places;
 pub use publication::{NewFile, Published};
 pub use reconcile::Synced;

@@ -98,7 +98,7 @@ impl Staging for LocalStaging {
     }
 
     async fn create_overflow(&self, upload: UploadId, number: u32) -> Result<Arc<dyn SpoolFile>, Fault> {
-        self.open_file(self.folder(upload).join(format!("part.{number}")), true, Remove::Never)
+        self.open_file(self.folder(upload).join(format!("part.{number}")), true, Remove::WhenDropped)
     }
 
     async fn open_overflow(&self, upload: UploadId, number: u32) -> Result<Arc<dyn SpoolFile>, Fault> {

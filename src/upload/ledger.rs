@@ -29,13 +29,16 @@ pub struct Ledger {
     chunk: Option<u64>,
     first: Option<u32>,
     begun: Vec<u32>,
+    /// Bytes of the spool that a part has or may yet write.
     taken: Ranges,
+    /// Bytes of the spool that acknowledged parts have.
+    kept: Ranges,
 }
 
 /// Why an upload is not complete, or a part does not fit it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Incomplete {
-    #[error("{total} parts are missing", total = .total)]
+    #[error("{total} of the parts are missing")]
     Missing { numbers: Vec<u32>, total: u64 },
     #[error("the parts have {received} bytes together, but {announced} were announced")]
     Size { received: u64, announced: u64 },
@@ -75,6 +78,11 @@ impl Ledger {
 
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Up to here the spool holds acknowledged bytes without a hole, each at the place that it will most likely keep.
+    pub fn front(&self) -> u64 {
+        self.kept.0.get(&0).copied().unwrap_or(0)
     }
 
     /// A part of this number has begun to arrive.
@@ -129,12 +137,16 @@ impl Ledger {
         }
         if let Some(Receipt { place: Place::Spool { offset }, length, .. }) = replaced {
             self.taken.remove(*offset..offset + length);
+            self.kept.remove(*offset..offset + length);
         }
         self.count(receipt, replaced);
     }
 
     fn count(&mut self, receipt: &Receipt, replaced: Option<&Receipt>) {
         self.present.set(receipt.number);
+        if let Place::Spool { offset } = receipt.place {
+            self.kept.add(offset..offset + receipt.length);
+        }
         self.bytes = self.bytes - replaced.map_or(0, |old| old.length) + receipt.length;
         if self.chunk.is_none_or(|chunk| chunk < receipt.length) && !self.is_short_last(receipt.length) {
             self.chunk = Some(receipt.length);
@@ -157,7 +169,7 @@ impl Ledger {
             Some(total) => highest.max(first + total.saturating_sub(1)),
             None => highest,
         };
-        // One that begins at 1, has 1..=total-1 and announced total may lack its 0 or its last: both are named by the latter.
+        // A client that began at 1 and lacks one part may lack its 0 or its last: it is told of the last.
         let expected = u64::from(last - first) + 1;
         if u64::from(self.present.count) < expected {
             let numbers = (first..=last).filter(|number| !self.present.has(*number)).take(MAX_MISSING_NAMED).collect();

@@ -25,7 +25,8 @@ pub trait Staging: Send + Sync + 'static {
     /// The spool of an upload: opened if it is there, made if not.
     async fn open_spool(&self, upload: UploadId) -> Result<Arc<dyn SpoolFile>, Fault>;
 
-    /// A new overflow file of an upload; `number` was never used before for this upload.
+    /// A new overflow file of an upload; `number` was never used before for this upload. It vanishes when the last handle is
+    /// dropped without [`SpoolFile::keep`]: a part that does not come to its end leaves nothing.
     async fn create_overflow(&self, upload: UploadId, number: u32) -> Result<Arc<dyn SpoolFile>, Fault>;
 
     async fn open_overflow(&self, upload: UploadId, number: u32) -> Result<Arc<dyn SpoolFile>, Fault>;
@@ -83,7 +84,7 @@ pub trait SpoolFile: Send + Sync + 'static {
     /// Sets the length.
     async fn set_len(self: Arc<Self>, length: u64) -> Result<(), Fault>;
 
-    /// The file was moved away by a publication: dropping the handle removes nothing.
+    /// Dropping the handle removes nothing any more: the file has a receipt, or was moved away by a publication.
     fn keep(&self);
 }
 
@@ -254,6 +255,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// Keeps a receipt (in the place of one with the same number) while the upload is `receiving`, and touches it.
     async fn keep_receipt(&self, id: UploadId, receipt: Receipt, at: Timestamp) -> Result<ChangeAnswer, Fault>;
 
+    async fn receipt(&self, id: UploadId, number: u32) -> Result<Option<Receipt>, Fault>;
+
+    /// All receipts by number.
     async fn receipts(&self, id: UploadId) -> Result<Vec<Receipt>, Fault>;
 
     /// Removes receipts whose bytes a power loss took, and notes the boot id under which the rest was verified.

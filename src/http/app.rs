@@ -1,0 +1,80 @@
+//! What answers requests: guard, routes, and errors in the dialect's shape, in this order. A reload builds a new
+//! [`App`] and swaps it into the [`Site`]; connections stay, and a request keeps the one that it began with.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderValue, StatusCode, Version, header};
+use poem::{Endpoint, Request, Response};
+
+use super::config::{Deadlines, ServerConfig};
+use super::errors::{Errors, panic_text};
+use super::guard::{Guard, Verdict};
+use super::incoming::BodyWatch;
+use super::refusal::Refusal;
+use super::request_id::RequestId;
+
+pub struct App {
+    routes: BoxEndpoint<'static>,
+    guard: Guard,
+    errors: Errors,
+    pub(super) deadlines: Deadlines,
+}
+
+impl App {
+    /// `routes` come from [`super::routes::Routes::build`].
+    pub fn new(routes: BoxEndpoint<'static>, errors: Errors, config: &ServerConfig) -> Self {
+        Self { routes, guard: Guard::new(config), errors, deadlines: config.deadlines.clone() }
+    }
+
+    /// The answer, whatever happens.
+    pub(super) async fn respond(&self, mut request: Request, id: &RequestId, body: Option<&BodyWatch>) -> Response {
+        let (uri, version) = (request.uri().clone(), request.version());
+        let path = uri.path();
+        let cors = match self.guard.check(&request) {
+            Verdict::Pass(cors) => cors,
+            Verdict::Preflight(response) => return response,
+            Verdict::Refuse(refusal) => return self.errors.render(path, id, refusal),
+        };
+        request.set_data(id.clone());
+        let mut response = match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => self.errors.answer(path, id, error),
+            Err(panic) => self.errors.render(path, id, Refusal::internal(panic_text(&*panic))),
+        };
+        // Whatever the handler made of a body that broke off: this is why it did.
+        if body.is_some_and(BodyWatch::has_stalled) && !response.status().is_success() {
+            response = self.errors.render(path, id, stalled());
+            if version < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        cors.apply(response.headers_mut());
+        response
+    }
+}
+
+fn stalled() -> Refusal {
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "no byte of the body came for too long; send the request again")
+}
+
+/// The current [`App`].
+pub struct Site(ArcSwap<App>);
+
+impl Site {
+    pub fn new(app: App) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(app)))
+    }
+
+    /// For requests that begin from now on.
+    pub fn swap(&self, app: App) {
+        self.0.store(Arc::new(app));
+    }
+
+    pub(super) fn current(&self) -> Arc<App> {
+        self.0.load_full()
+    }
+}
