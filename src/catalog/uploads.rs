@@ -132,6 +132,21 @@ impl Catalog for Sqlite {
         self.write("keep a receipt", move |change| keep_receipt(change, id, receipt, at)).await
     }
 
+    async fn receipt(&self, id: UploadId, number: u32) -> Result<Option<Receipt>, Fault> {
+        let mut found = self
+            .readers
+            .page("read a receipt", move |connection| {
+                list(
+                    connection,
+                    "SELECT number, spool_offset, overflow, length, crc FROM part WHERE upload = ?1 AND number = ?2",
+                    (id.0, number),
+                    get_receipt,
+                )
+            })
+            .await?;
+        Ok(found.pop())
+    }
+
     async fn receipts(&self, id: UploadId) -> Result<Vec<Receipt>, Fault> {
         let mut receipts: Vec<Receipt> = Vec::new();
         loop {

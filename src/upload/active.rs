@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::Uploads;
 use super::error::{UploadError, sealed};
 use super::front::Front;
 use super::ledger::Ledger;
@@ -18,7 +19,6 @@ use super::port::{
     Announced, ChangeAnswer, OpenAnswer, Place, Receipt, SpoolFile, UploadId, UploadKey, UploadRow, UploadState,
 };
 use super::requests::Request;
-use super::Uploads;
 use crate::collection::{Collection, PathValues};
 use crate::crash;
 use crate::digest::Crc;
@@ -179,7 +179,8 @@ impl Slots {
     /// Forgets the slot if nobody else has it: whoever comes next makes a new one.
     pub(super) fn tidy(&self, key: &UploadKey) {
         let mut slots = self.0.lock();
-        let unused = |slot: &Arc<Slot>| Arc::strong_count(slot) == 1 && slot.try_lock().is_ok_and(|slot| slot.is_none());
+        let unused =
+            |slot: &Arc<Slot>| Arc::strong_count(slot) == 1 && slot.try_lock().is_ok_and(|slot| slot.is_none());
         if slots.get(key).is_some_and(unused) {
             slots.remove(key);
         }
@@ -231,18 +232,20 @@ impl Uploads {
         Ok(active)
     }
 
-    /// The upload of a row that is there, for whoever completes or carries it out.
-    pub(super) async fn activate(&self, row: UploadRow) -> Result<Arc<Active>, UploadError> {
-        let slot = self.core.slots.of(&row.key);
+    /// The upload with that id, for whoever completes or carries it out. `None`: it was deleted.
+    pub(super) async fn activate(&self, key: &UploadKey, id: UploadId) -> Result<Option<Arc<Active>>, UploadError> {
+        let slot = self.core.slots.of(key);
         let mut slot = slot.lock().await;
         if let Some(active) = &*slot
-            && active.id == row.id
+            && active.id == id
         {
-            return Ok(active.clone());
+            return Ok(Some(active.clone()));
         }
+        // Read under the slot's lock: a delete that had it before leaves nothing to bring back.
+        let Some(row) = self.core.catalog.upload_by_id(id).await? else { return Ok(None) };
         let active = Arc::new(self.load(row).await?);
         *slot = Some(active.clone());
-        Ok(active)
+        Ok(Some(active))
     }
 
     fn new_row(&self, collection: &Collection, key: &UploadKey, announced: &Announced) -> UploadRow {
@@ -319,7 +322,11 @@ impl Uploads {
             }
         }
         if !lost.is_empty() {
-            tracing::warn!(session = row.key.session, parts = lost.len(), "parts did not survive the machine's restart");
+            tracing::warn!(
+                session = row.key.session,
+                parts = lost.len(),
+                "parts did not survive the machine's restart"
+            );
         }
         receipts.retain(|receipt| !lost.contains(&receipt.number));
         self.core.catalog.void_receipts(row.id, lost, &self.core.boot_id).await?;
@@ -371,7 +378,9 @@ pub(super) fn path_of(collection: &Collection, announced: &Announced, session: &
 }
 
 fn path_taken(path: &str) -> UploadError {
-    UploadError::Conflict(format!("another upload has the path `{path}` already; choose another session id or file name"))
+    UploadError::Conflict(format!(
+        "another upload has the path `{path}` already; choose another session id or file name"
+    ))
 }
 
 fn merge(known: &Announced, said: &Announced) -> Result<Announced, UploadError> {

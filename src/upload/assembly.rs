@@ -163,7 +163,7 @@ mod tests {
             let mut taken = [false; 200];
             let mut overflows = std::collections::HashMap::new();
             let mut receipts = Vec::new();
-            let mut whole = Vec::new();
+            let mut whole: Vec<u8> = Vec::new();
             for (number, (length, slot)) in shape.into_iter().enumerate() {
                 let bytes = vec![number as u8 + 1; length as usize];
                 whole.extend(&bytes);

@@ -72,10 +72,6 @@ impl Ledger {
         self.present.has(number)
     }
 
-    pub fn parts(&self) -> u32 {
-        self.present.count
-    }
-
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -391,7 +387,7 @@ mod tests {
                 let replaced = kept.insert(number, receipt.clone());
                 ledger.keep(&receipt, claimed, replaced.as_ref());
                 prop_assert_eq!(ledger.bytes(), kept.values().map(|receipt| receipt.length).sum::<u64>());
-                prop_assert_eq!(ledger.parts() as usize, kept.len());
+                prop_assert_eq!(ledger.present.count as usize, kept.len());
                 let restored = Ledger::restore(ledger.announced().clone(), &kept.values().cloned().collect::<Vec<_>>());
                 prop_assert_eq!(restored.check_complete(), ledger.check_complete());
             }

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Uploads;
 use super::active::{Active, Claim};
 use super::error::{UploadError, sealed};
 use super::ledger::MAX_NUMBER;
 use super::port::{Announced, ChangeAnswer, Place, Receipt, SpoolFile, UploadKey};
 use super::requests::Request;
-use super::Uploads;
 use crate::auth::Principal;
 use crate::collection::Collection;
 use crate::crash;
@@ -57,10 +57,16 @@ struct Target {
 /// Where the bytes are so far.
 enum Held {
     Nothing,
-    Memory { pieces: Vec<Bytes>, permits: Vec<OwnedSemaphorePermit> },
+    Memory {
+        pieces: Vec<Bytes>,
+        permits: Vec<OwnedSemaphorePermit>,
+    },
     /// A staging file that belongs to no upload yet.
     Loose(Arc<dyn SpoolFile>),
-    Overflow { file: Arc<dyn SpoolFile>, number: u32 },
+    Overflow {
+        file: Arc<dyn SpoolFile>,
+        number: u32,
+    },
     /// In the spool, at the part's own place.
     InPlace(Arc<Claim>),
 }
@@ -263,9 +269,7 @@ impl Commit {
 
     async fn find_place(&self) -> Result<(Place, Arc<dyn SpoolFile>, Option<Arc<Claim>>), UploadError> {
         match self.active.claim_complete(self.number, self.length) {
-            Some(claim) => {
-                Ok((Place::Spool { offset: claim.range.start }, self.active.spool.clone(), Some(claim)))
-            }
+            Some(claim) => Ok((Place::Spool { offset: claim.range.start }, self.active.spool.clone(), Some(claim))),
             None => {
                 let (file, number) = self.uploads.new_overflow(&self.active).await?;
                 Ok((Place::Overflow { number }, file, None))
@@ -273,7 +277,12 @@ impl Commit {
         }
     }
 
-    async fn commit(&self, place: Place, file: &Arc<dyn SpoolFile>, claim: Option<Arc<Claim>>) -> Result<(), UploadError> {
+    async fn commit(
+        &self,
+        place: Place,
+        file: &Arc<dyn SpoolFile>,
+        claim: Option<Arc<Claim>>,
+    ) -> Result<(), UploadError> {
         if self.uploads.files.is_durable() {
             file.clone().sync().await?;
         }

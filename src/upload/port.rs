@@ -9,8 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::fault::Fault;
-use crate::files::port::UploadId;
-pub use crate::files::port::{Candidate, Issue, Validation, Verdict};
+pub use crate::files::port::{Candidate, Issue, UploadId, Validation, Verdict};
 
 // ---------------------------------------------------------------------------------------------------------
 // Staging

@@ -47,7 +47,7 @@ impl Uploads {
 
     async fn seal(&self, row: UploadRow, collection: &Collection, mut announced: Announced) -> Result<(), UploadError> {
         let id = row.id;
-        let active = self.activate(row).await?;
+        let active = self.activate(&row.key, id).await?.ok_or(UploadError::Unknown)?;
         if active.state.lock().ledger.announced().file_name.is_none() {
             announced.file_name.get_or_insert_with(|| UNNAMED.to_owned());
         }

@@ -42,7 +42,12 @@ enum Body {
 
 impl Uploads {
     /// Begins to receive a whole file. `tenant` and `file_name` are as the client sent them.
-    pub fn whole(&self, collection: &Arc<Collection>, tenant: &str, file_name: &str) -> Result<WholeIntake, UploadError> {
+    pub fn whole(
+        &self,
+        collection: &Arc<Collection>,
+        tenant: &str,
+        file_name: &str,
+    ) -> Result<WholeIntake, UploadError> {
         let (tenant, file_name) = (name::tenant(tenant)?, name::file_name(file_name)?);
         let path = collection.path.render(PathValues { tenant: &tenant, file_name: &file_name, session_id: "" });
         Ok(WholeIntake {

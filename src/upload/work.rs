@@ -30,7 +30,7 @@ impl Uploads {
     pub async fn carry_out(&self, id: UploadId) -> WorkOutcome {
         match self.try_carry_out(id).await {
             Ok(()) => WorkOutcome::Done,
-            Err(UploadError::Fault(fault)) if fault.is_retryable() => WorkOutcome::Retry(fault.to_string()),
+            Err(UploadError::Fault(fault)) => WorkOutcome::Retry(fault.to_string()),
             Err(error) => WorkOutcome::GiveUp(error.to_string()),
         }
     }
@@ -46,7 +46,7 @@ impl Uploads {
             return Ok(());
         }
         let key = row.key.clone();
-        let active = self.activate(row).await?;
+        let Some(active) = self.activate(&key, id).await? else { return Ok(()) };
         let ended = {
             let _work = active.work.lock().await;
             // A delete or another attempt may have had the lock before.
@@ -80,6 +80,11 @@ impl Uploads {
             let reason = format!("the storage `{}` is not configured any more", row.storage);
             return Ok(self.end(row.id, UploadState::Failed, reason).await?);
         };
+        let complete = active.state.lock().ledger.check_complete();
+        if let Err(incomplete) = complete {
+            let reason = format!("the machine lost power before the parts were on disk: {incomplete}");
+            return Ok(self.end(row.id, UploadState::Failed, reason).await?);
+        }
         crash::point("assemble.begun");
         active.spool.clone().seal().await;
         let staged = self.assemble(row, active).await?;

@@ -73,6 +73,8 @@ pub async fn a_number_sent_again_replaces_its_receipt(fixture: &impl Fixture) {
     for receipt in [receipt(3), receipt(1), again.clone()] {
         ports.uploads.keep_receipt(id, receipt, time(1)).await.unwrap();
     }
+    assert_eq!(ports.uploads.receipt(id, again.number).await.unwrap(), Some(again.clone()));
+    assert_eq!(ports.uploads.receipt(id, 99).await.unwrap(), None);
     assert_eq!(ports.uploads.receipts(id).await.unwrap(), [receipt(1), again]);
     assert_eq!(ports.uploads.upload_by_id(id).await.unwrap().unwrap().parts, 2);
 }
