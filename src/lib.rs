@@ -9,6 +9,7 @@ pub mod digest;
 pub mod events;
 pub mod fault;
 pub mod files;
+pub mod gateway;
 pub mod hooks;
 pub mod http;
 pub mod jobs;
