@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn remembers_every_bracket_across_words() {
         let mut brackets = Brackets::new(200);
-        let object_at = |depth: usize| depth % 3 == 0;
+        let object_at = |depth: usize| depth.is_multiple_of(3);
         for round in 0..3 {
             for depth in 0..200 {
                 assert!(brackets.open(object_at(depth) ^ (round == 1)));
