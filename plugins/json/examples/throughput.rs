@@ -96,10 +96,10 @@ fn accounts(bytes: usize, layout: Layout) -> Vec<u8> {
             format!("\"debit\"{colon}{}.{:02}", random % 100_000, random % 100),
             format!(
                 "\"credit\"{colon}{}",
-                if random % 3 == 0 { "0.0".to_owned() } else { (random % 5000).to_string() }
+                if random.is_multiple_of(3) { "0.0".to_owned() } else { (random % 5000).to_string() }
             ),
             format!("\"lettrage\"{colon}{}", ["null", "\"AA\"", "\"B\\u00e9\""][(random % 3) as usize]),
-            format!("\"rapproche\"{colon}{}", random % 2 == 0),
+            format!("\"rapproche\"{colon}{}", random.is_multiple_of(2)),
         ];
         if number > 0 {
             text.push_str(comma);

@@ -78,6 +78,15 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// One byte further.
+    pub(super) fn next(self) -> Self {
+        match self {
+            Place::In(at) => Place::In(at + 1),
+            Place::Before(1) => Place::In(0),
+            Place::Before(bytes) => Place::Before(bytes - 1),
+        }
+    }
+
     pub(super) fn is_before(self, other: Place) -> bool {
         match (self, other) {
             (Place::In(this), Place::In(other)) => this < other,
