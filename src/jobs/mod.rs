@@ -1,6 +1,15 @@
 //! The runner of owed work. It claims rows, runs what was registered for their kind, and puts off or ends what fails.
 //! It knows no kind of work; the rows are written by whoever owes the work, in the transaction that caused it.
 
+mod attempt;
+mod backoff;
+mod runner;
+#[cfg(test)]
+mod tests;
+
+pub use backoff::Backoff;
+pub use runner::Runner;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -18,6 +27,29 @@ pub struct Job {
     pub attempt: u32,
 }
 
+/// What came of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The work is done; its row goes now, if it has not gone in the transaction that did the work.
+    Done,
+    /// Another attempt can succeed. After the last one this is [`Outcome::GiveUp`].
+    Retry { reason: String },
+    /// No attempt can succeed.
+    GiveUp { reason: String },
+}
+
+/// Does one kind of work.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// One attempt. It may follow one that was cut off at any point by a crash. A panic counts as
+    /// [`Outcome::Retry`].
+    async fn run(&self, job: &Job) -> Outcome;
+
+    /// The work is given up: brings what it is about to a visible end. Asked again later if it fails, and again after a
+    /// crash; the row goes when it has succeeded.
+    async fn gave_up(&self, job: &Job, reason: &str) -> Result<(), Fault>;
+}
+
 /// The rows. On SQLite the owner is this process: rows that another one had claimed are free at boot, and there
 /// is no time-out within one.
 #[async_trait]
@@ -32,7 +64,8 @@ pub trait Queue: Send + Sync + 'static {
     /// When the next unclaimed row of any of `kinds` is due; in the past if one is due already.
     async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>, Fault>;
 
-    /// The work is done, or will never be: the row goes. (Work that ends in a transaction of its own removes it there.)
+    /// The work is done, or will never be: the row goes. (Work that ends in a transaction of its own removes it there:
+    /// then there is nothing to do. No id is ever given twice.)
     async fn finish(&self, id: i64) -> Result<(), Fault>;
 
     /// To be tried again, at `due`.
