@@ -1,3 +1,4 @@
 //! The integration tests: suites that run against whatever implements a port, and tests of the whole.
 
 mod catalog;
+mod http;
