@@ -155,9 +155,11 @@ async fn a_websocket_has_no_deadline_of_http() {
     .await;
     let url = format!("ws://{}/api/files/ws", served.address);
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    tokio::time::sleep(SHORT * 3).await;
-    socket.send("still here".into()).await.unwrap();
-    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "still here");
+    for _ in 0..2 {
+        tokio::time::sleep(SHORT * 3).await;
+        socket.send("still here".into()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "still here");
+    }
 }
 
 #[tokio::test]
