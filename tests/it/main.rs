@@ -1,4 +1,4 @@
-//! The integration tests: suites that run against whatever implements a port, and tests of the whole.
+//! The one integration binary: suites that take any implementation of a port, and what they run on.
 
 mod catalog;
-mod http;
+mod storage;

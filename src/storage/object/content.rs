@@ -11,28 +11,41 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use opendal::options::ReaderOptions;
 use opendal::{Buffer, Reader};
 
-use super::{Store, etag_of, is_missing, means_other_version};
+use super::{Store, etag_of, is_memory, is_missing, means_other_version};
 use crate::fault::Fault;
 use crate::files::port::{Content, FileRecord, Identity, Opened};
 
 pub async fn open(store: &Arc<Store>, path: &str, expected: Option<&Identity>) -> Result<Option<Opened>, Fault> {
+    let is_expected = |identity: &Identity| expected.is_none_or(|expected| expected == identity);
+    if is_memory(&store.operator) {
+        return Ok(hold(store, path).await?.filter(|opened| is_expected(&opened.identity)));
+    }
     let Some(metadata) = store.stat(path, expected.and_then(etag_of)).await? else { return Ok(None) };
     let identity = store.identity(&metadata);
-    if expected.is_some_and(|expected| *expected != identity) {
+    if !is_expected(&identity) {
         return Ok(None);
     }
-    let content: Arc<dyn Content> = if store.operator.info().scheme() == opendal::services::MEMORY_SCHEME {
-        match store.operator.read(path).await {
-            // The bytes are shared with the store, not copied.
-            Ok(buffer) if buffer.len() as u64 == identity.size() => Arc::new(HeldContent { buffer }),
-            Ok(_) => return Ok(None),
-            Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(super::fault(format!("open {path:?}"), error)),
+    let content = Arc::new(StoredContent::new(store, path, &identity).await?);
+    Ok(Some(Opened { identity, modified: store.modified(&metadata), content }))
+}
+
+/// Takes hold of an object in memory: its bytes are shared with the store, not copied.
+async fn hold(store: &Arc<Store>, path: &str) -> Result<Option<Opened>, Fault> {
+    let mut before = store.stat(path, None).await?;
+    while let Some(metadata) = before {
+        let read = store.operator.read(path).await;
+        let after = store.stat(path, None).await?;
+        match read {
+            // What was read lies between two looks that saw the same.
+            Ok(buffer) if after.as_ref().is_some_and(|after| store.identity(after) == store.identity(&metadata)) => {
+                let (identity, modified) = (store.identity(&metadata), store.modified(&metadata));
+                return Ok(Some(Opened { identity, modified, content: Arc::new(HeldContent { buffer }) }));
+            }
+            Err(error) if !is_missing(&error) => return Err(super::fault(format!("open {path:?}"), error)),
+            _ => before = after,
         }
-    } else {
-        Arc::new(StoredContent::new(store, path, &identity).await?)
-    };
-    Ok(Some(Opened { identity, modified: super::modified_of(&metadata), content }))
+    }
+    Ok(None)
 }
 
 /// Bytes in memory.
@@ -95,8 +108,9 @@ impl Content for StoredContent {
         }
         let promised = range.end - range.start;
         let reader = self.reader.clone();
-        let begun = async move { reader.into_bytes_stream(range).await.map_err(broken_off) };
-        exactly(stream::once(begun).try_flatten().boxed(), promised)
+        let begun = async move { reader.into_stream(range).await };
+        let pieces = stream::once(begun).try_flatten().map_ok(|buffer| stream::iter(buffer).map(Ok)).try_flatten();
+        exactly(pieces.map_err(broken_off).boxed(), promised)
     }
 }
 

@@ -35,8 +35,7 @@ pub struct ObjectStorage {
 struct Store {
     operator: Operator,
     way: Way,
-    /// Whether the version is written into the object's metadata.
-    tells_version: bool,
+    label: Label,
     /// Memory for content on its way, in MiB.
     budget: Arc<Semaphore>,
 }
@@ -50,24 +49,38 @@ enum Way {
     Rename,
 }
 
+/// Where an object says which version it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Label {
+    UserMetadata,
+    /// OpenDAL's memory keeps neither times nor ETags nor user metadata. It keeps this text, which nobody reads
+    /// there: version and time stand in it.
+    CacheControl,
+    /// Nowhere: what counts is size and CRC, read back.
+    Nowhere,
+}
+
 impl ObjectStorage {
     pub fn new(name: &str, operator: Operator) -> Self {
         let can = operator.info().capability();
         let way = if shows_only_whole_objects(&operator) || !can.rename { Way::Complete } else { Way::Rename };
-        let store = Store {
-            way,
-            tells_version: can.write_with_user_metadata && way == Way::Complete,
-            budget: Arc::new(Semaphore::new(publish::BUDGET)),
-            operator,
+        let label = match way {
+            Way::Complete if can.write_with_user_metadata => Label::UserMetadata,
+            Way::Complete if is_memory(&operator) => Label::CacheControl,
+            _ => Label::Nowhere,
         };
+        let store = Store { way, label, budget: Arc::new(Semaphore::new(publish::BUDGET)), operator };
         Self { name: name.to_owned(), store: Arc::new(store) }
     }
 }
 
 /// Stores with multipart uploads, and memory, where an object is one assignment.
 fn shows_only_whole_objects(operator: &Operator) -> bool {
-    let info = operator.info();
-    info.capability().write_can_multi || info.scheme() == opendal::services::MEMORY_SCHEME
+    operator.info().capability().write_can_multi || is_memory(operator)
+}
+
+fn is_memory(operator: &Operator) -> bool {
+    operator.info().scheme() == opendal::services::MEMORY_SCHEME
 }
 
 pub fn capabilities(operator: &Operator) -> Capabilities {
@@ -113,7 +126,7 @@ impl Storage for ObjectStorage {
     async fn find_placed(&self, intent: &Intent) -> Result<Option<Found>, Fault> {
         let Some(metadata) = self.store.stat(&intent.record.path, None).await? else { return Ok(None) };
         let is_ours = match intent.mark {
-            Mark::Version => version_in(&metadata) == Some(&intent.record.version),
+            Mark::Version => self.store.version_in(&metadata) == Some(&intent.record.version),
             Mark::Content => self.store.holds(&metadata, &intent.record).await?,
             Mark::Inode { .. } => false,
         };
@@ -235,24 +248,36 @@ impl Store {
     }
 
     fn found(&self, path: &str, metadata: &Metadata) -> Found {
-        Found { path: path.to_owned(), identity: self.identity(metadata), modified: modified_of(metadata) }
+        Found { path: path.to_owned(), identity: self.identity(metadata), modified: self.modified(metadata) }
     }
 
-    /// Stores give a time with milliseconds in a listing and without them elsewhere: only the seconds count, but
-    /// in memory, where there is no ETag and every call gives the same time.
+    /// Stores give a time with milliseconds in a listing and without them elsewhere: only the seconds count.
     fn identity(&self, metadata: &Metadata) -> Identity {
-        let modified = modified_of(metadata);
-        let has_etag = metadata.etag().is_some_and(|etag| !etag.is_empty());
-        let in_memory = self.operator.info().scheme() == opendal::services::MEMORY_SCHEME;
-        let modified = if in_memory && !has_etag {
-            i64::try_from(modified.as_nanosecond()).unwrap_or(0)
-        } else {
-            modified.as_second()
+        let etag = match self.label {
+            Label::CacheControl => self.version_in(metadata),
+            _ => metadata.etag(),
         };
         Identity::Object {
             size: metadata.content_length(),
-            etag: metadata.etag().unwrap_or_default().to_owned(),
-            modified,
+            etag: etag.unwrap_or_default().to_owned(),
+            modified: self.modified(metadata).as_second(),
+        }
+    }
+
+    fn modified(&self, metadata: &Metadata) -> Timestamp {
+        let labelled = || metadata.cache_control()?.split_once(' ')?.1.parse().ok();
+        let modified = match self.label {
+            Label::CacheControl => labelled(),
+            _ => metadata.last_modified().map(Timestamp::from),
+        };
+        modified.unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    fn version_in<'a>(&self, metadata: &'a Metadata) -> Option<&'a str> {
+        match self.label {
+            Label::UserMetadata => metadata.user_metadata()?.get(publish::VERSION_KEY),
+            Label::CacheControl => Some(metadata.cache_control()?.split_once(' ')?.0),
+            Label::Nowhere => None,
         }
     }
 
@@ -276,14 +301,6 @@ fn as_folder(folder: &str) -> String {
 
 fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
-}
-
-fn modified_of(metadata: &Metadata) -> Timestamp {
-    metadata.last_modified().map_or(Timestamp::UNIX_EPOCH, Timestamp::from)
-}
-
-fn version_in(metadata: &Metadata) -> Option<&str> {
-    metadata.user_metadata()?.get(publish::VERSION_KEY)
 }
 
 fn etag_of(identity: &Identity) -> Option<&str> {

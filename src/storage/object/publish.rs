@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use opendal::options::WriteOptions;
-use opendal::{Operator, Writer};
+use opendal::{Metadata, Operator, Writer};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{HIDDEN_FOLDER, Store, Way, fault, means_other_version, version_in};
+use super::{HIDDEN_FOLDER, Label, Store, Way, fault, means_other_version};
 use crate::fault::{Fault, FaultKind};
 use crate::files::port::{Mark, Placed, Prepared, Staged, Version};
 
@@ -93,7 +94,7 @@ pub async fn prepare(store: &Arc<Store>, staged: &Staged, path: &str, version: &
             Content::Aside(aside)
         }
     };
-    let mark = if store.tells_version { Mark::Version } else { Mark::Content };
+    let mark = if store.label == Label::Nowhere { Mark::Content } else { Mark::Version };
     let inner = Box::new(Ready { content, _memory: memory });
     Ok(Prepared { path: path.to_owned(), version: version.clone(), mark, inner })
 }
@@ -119,7 +120,8 @@ impl Store {
 fn options(store: &Store, version: &Version, piece: u64) -> WriteOptions {
     let metadata = || HashMap::from([(VERSION_KEY.to_owned(), version.clone())]);
     WriteOptions {
-        user_metadata: store.tells_version.then(metadata),
+        user_metadata: (store.label == Label::UserMetadata).then(metadata),
+        cache_control: (store.label == Label::CacheControl).then(|| format!("{version} {}", Timestamp::now())),
         chunk: usize::try_from(piece).ok().filter(|_| store.is_multipart()),
         concurrent: CONCURRENT as usize,
         ..Default::default()
@@ -195,13 +197,13 @@ pub async fn place(store: &Arc<Store>, prepared: Prepared, expected_absent: bool
         }
     };
     let metadata = store.stat(path, None).await?;
-    let is_ours = |version: &str| version == prepared.version;
+    let is_ours = |metadata: &Metadata| store.version_in(metadata) == Some(prepared.version.as_str());
     match (done, metadata) {
-        (Ok(()), Some(metadata)) if !store.tells_version || version_in(&metadata).is_some_and(is_ours) => {
+        (Ok(()), Some(metadata)) if store.label == Label::Nowhere || is_ours(&metadata) => {
             Ok(Placed { path: path.clone(), identity: store.identity(&metadata), inner: Box::new(()) })
         }
         // The answer was lost, not the request.
-        (Err(_), Some(metadata)) if version_in(&metadata).is_some_and(is_ours) => {
+        (Err(_), Some(metadata)) if is_ours(&metadata) => {
             Ok(Placed { path: path.clone(), identity: store.identity(&metadata), inner: Box::new(()) })
         }
         (Ok(()), _) => Err(Fault::new(FaultKind::Mismatch, format!("place {path:?}: it was replaced at once"))),
