@@ -1,4 +1,5 @@
-//! The one integration binary: suites that take any implementation of a port, and what they run on.
+//! The integration tests: suites that run against whatever implements a port, and tests of the whole.
 
 mod catalog;
+mod http;
 mod storage;
