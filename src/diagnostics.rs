@@ -15,12 +15,12 @@ pub fn is_secret_name(name: &str) -> bool {
     PARTS.iter().any(|part| name.contains(part)) || name.split(['_', '-']).any(|word| word == "sas")
 }
 
-/// The known name that is most like `given`, if one is like it at all.
+/// The known name that is most like `given`, if one is like it at all: of three letters one may differ, and never all.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 3)
+        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 3 && *distance < given.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -343,13 +343,13 @@ impl Diagnostics {
         self.0.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 
-    /// In the order of the file; what stands elsewhere comes after it.
+    /// In the order of the file; what stands elsewhere comes after it, by name.
     pub fn sort(&mut self) {
-        self.0.sort_by_key(|diagnostic| match &diagnostic.origin {
-            Origin::File { span, .. } => (0, span.start),
-            Origin::Default => (3, 0),
-            Origin::Variable(_) => (1, 0),
-            Origin::Flag(_) => (2, 0),
+        self.0.sort_by_cached_key(|diagnostic| match &diagnostic.origin {
+            Origin::File { span, .. } => (0, span.start, String::new()),
+            Origin::Variable(name) => (1, 0, name.clone()),
+            Origin::Flag(flag) => (2, 0, flag.clone()),
+            Origin::Default => (3, 0, String::new()),
         });
     }
 
@@ -443,5 +443,6 @@ mod tests {
         assert_eq!(nearest("allowed_origin", known), Some("allowed_origins"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest("xy", known), None);
+        assert_eq!(nearest("d", ["a", "b"]), None);
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod collection;
+pub mod config;
 pub mod crash;
 pub mod diagnostics;
 pub mod digest;

@@ -1,3 +1,7 @@
 //! The command line's way out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::run()
+}

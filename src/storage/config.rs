@@ -33,28 +33,22 @@ impl StorageConfig {
         }
         self.options.get("root").map(Path::new)
     }
-
-    /// All of it, with `…` where a secret stands.
-    fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
-        let options = self
-            .options
-            .iter()
-            .map(|(name, value)| (name.as_str(), if is_secret_name(name) { "…" } else { value.as_str() }));
-        std::iter::once(("service", self.service.as_str())).chain(options)
-    }
 }
 
-/// Secrets stay secret in logs and panics.
+/// Secrets stay secret in logs and panics. They may stand in any option, as a password in `endpoint`; so names alone.
 impl fmt::Debug for StorageConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_map().entries(self.shown()).finish()
+        let options: Vec<_> = self.options.keys().collect();
+        formatter.debug_struct("StorageConfig").field("service", &self.service).field("options", &options).finish()
     }
 }
 
-/// As it is shown to people: without its secrets.
+/// As it is shown to people: with `…` where the name says that a secret stands.
 impl Serialize for StorageConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.shown())
+        let shown = |(name, value)| (name, if is_secret_name(name) { "…" } else { value });
+        let options = self.options.iter().map(|(name, value)| shown((name.as_str(), value.as_str())));
+        serializer.collect_map(std::iter::once(("service", self.service.as_str())).chain(options))
     }
 }
 

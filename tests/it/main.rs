@@ -1,5 +1,7 @@
-//! The integration tests: suites that run against whatever implements a port, and tests of the whole.
+//! The integration tests: suites that run against whatever implements a port, and tests of the whole through the gateway's own
+//! binary.
 
 mod catalog;
+mod config;
 mod http;
 mod storage;

@@ -1,0 +1,147 @@
+//! `[collection.NAME]` as it is written. What it becomes, checked, is [`Collection`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::{self, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::collection::{Collection, HookUse, PathTemplate, Verify};
+use crate::units::{ByteSize, Period};
+
+/// A place that files are sent to.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionSection {
+    /// The `[storage.NAME]` that its files are published to.
+    pub storage: String,
+    /// Where in that storage a file goes, with `{tenant}`, `{file_name}`, `{stem}` (the name up to its last dot), `{ext}`
+    /// (the rest, with the dot) and `{session_id}`.
+    #[serde(deserialize_with = "template_from_text", serialize_with = "template_to_text")]
+    #[schemars(with = "String", example = &"{tenant}/{file_name}")]
+    pub path: PathTemplate,
+    /// A larger file is refused as early as its size is known.
+    #[serde(default = "default_max_file_size")]
+    pub max_file_size: ByteSize,
+    /// What is computed over every file beside CRC-64/NVME, which always is.
+    #[serde(default)]
+    pub digest: DigestSection,
+    /// How publication convinces itself of what it stored.
+    #[serde(default)]
+    pub verify: VerifySection,
+    /// Plugins that say, in this order, whether a file may become visible.
+    #[serde(default)]
+    pub validate: Vec<HookUseSection>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DigestSection {
+    /// Nothing more.
+    #[default]
+    Crc64,
+    /// SHA-256 too, for clients that ask for a file's checksum.
+    Sha256,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifySection {
+    /// The storage's own answer is believed.
+    #[default]
+    Off,
+    /// The published file is read once more and compared before the upload counts as stored.
+    ReadBack,
+}
+
+/// A use of a plugin: its name alone, or a table with what this use has of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(with = "NameOrHookUse")]
+pub struct HookUseSection {
+    /// The plugin's name, as `json`.
+    pub plugin: String,
+    /// How long one call may take; past it the use counts as failed.
+    pub timeout: Period,
+}
+
+/// What the schema says of a use; reading it is done by hand, for an untagged enum cannot say what is wrong inside.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its shape is asked for")]
+enum NameOrHookUse {
+    /// The plugin's name alone.
+    Name(String),
+    Use(HookUseTable),
+}
+
+/// A use of a plugin.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HookUseTable {
+    /// The plugin's name, as `json`.
+    plugin: String,
+    /// How long one call may take; past it the use counts as failed.
+    #[serde(default = "default_hook_timeout")]
+    timeout: Period,
+}
+
+fn default_max_file_size() -> ByteSize {
+    ByteSize::gib(100)
+}
+
+/// Enough for the check of a document of tens of gigabytes, short enough that a plugin which hangs is noticed.
+fn default_hook_timeout() -> Period {
+    Period::seconds(5 * 60)
+}
+
+impl CollectionSection {
+    pub fn resolve(&self, name: &str) -> Collection {
+        let hook_use = |hook: &HookUseSection| HookUse { plugin: hook.plugin.as_str().into(), timeout: *hook.timeout };
+        Collection {
+            name: Arc::from(name),
+            storage: self.storage.as_str().into(),
+            path: self.path.clone(),
+            max_file_size: self.max_file_size.get(),
+            sha256: self.digest == DigestSection::Sha256,
+            verify: match self.verify {
+                VerifySection::Off => Verify::Off,
+                VerifySection::ReadBack => Verify::ReadBack,
+            },
+            validate: self.validate.iter().map(hook_use).collect(),
+        }
+    }
+}
+
+fn template_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathTemplate, D::Error> {
+    PathTemplate::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn template_to_text<S: Serializer>(template: &PathTemplate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(template.as_str())
+}
+
+impl<'de> Deserialize<'de> for HookUseSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HookUseVisitor;
+
+        impl<'de> de::Visitor<'de> for HookUseVisitor {
+            type Value = HookUseSection;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a plugin's name, or a table as { plugin = \"json\", timeout = \"5s\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<HookUseSection, E> {
+                Ok(HookUseSection { plugin: name.to_owned(), timeout: default_hook_timeout() })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<HookUseSection, A::Error> {
+                let HookUseTable { plugin, timeout } = HookUseTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(HookUseSection { plugin, timeout })
+            }
+        }
+
+        deserializer.deserialize_any(HookUseVisitor)
+    }
+}

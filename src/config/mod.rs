@@ -1,0 +1,189 @@
+//! The configuration: layers are read and merged, the sections that modules own are taken from them, held against one
+//! another, and given out whole ([`Config`]) or not at all ([`Diagnostics`], all that is wrong in one run).
+//!
+//! Checking reads the files that the configuration names, dials nothing and changes nothing. Building what is configured
+//! is the work of `boot`.
+
+mod check;
+mod collections;
+mod decode;
+mod document;
+mod expand;
+mod file;
+mod layers;
+mod paths;
+mod sections;
+mod show;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::auth::config::AuthConfig;
+use crate::catalog::config::CatalogConfig;
+use crate::collection::Collection;
+use crate::diagnostics::Diagnostics;
+use crate::events::config::EventsConfig;
+use crate::http::api::config::ApisConfig;
+use crate::http::config::ServerConfig;
+use crate::staging::config::StagingConfig;
+use crate::storage::config::{Service, StorageConfig};
+use check::{Checker, Known};
+use decode::{Broken, decode};
+use document::Document;
+use paths::Folders;
+pub use sections::Sections;
+
+/// What a configuration is loaded from, and held against. Kept for a reload.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// The file, where one was named.
+    pub path: Option<PathBuf>,
+    /// The environment.
+    pub variables: BTreeMap<String, String>,
+    pub overrides: Vec<Override>,
+    pub current_folder: PathBuf,
+    /// The plugins that a hook may name.
+    pub plugins: Vec<&'static str>,
+    /// The services that a storage may name.
+    pub services: Vec<Service>,
+}
+
+/// A value that the command line gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Dotted, as `server.listen`.
+    pub key: String,
+    pub value: String,
+    /// As it stands on the command line, for messages.
+    pub flag: String,
+}
+
+/// The configuration, checked. Every path is absolute.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub server: ServerConfig,
+    pub auth: AuthConfig,
+    pub catalog: CatalogConfig,
+    pub staging: StagingConfig,
+    pub events: EventsConfig,
+    pub storages: BTreeMap<Arc<str>, StorageConfig>,
+    pub collections: BTreeMap<Arc<str>, Arc<Collection>>,
+    pub apis: ApisConfig,
+    /// The file that was read, as people know it.
+    pub file: String,
+    /// What is odd, yet not wrong.
+    pub warnings: Diagnostics,
+    /// Where each value was written, and the sections as they are shown.
+    document: Document,
+    sections: Sections,
+}
+
+/// Loads and checks.
+pub fn load(options: &LoadOptions) -> Result<Config, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let found = layers::find_file(options.path.as_deref(), &options.variables, &options.current_folder);
+    let file = match found {
+        Ok(file) => file,
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            return Err(diagnostics);
+        }
+    };
+    let read = file::read(&file.name, file.folder.clone(), &file.text, &options.variables, &mut diagnostics);
+    let mut broken = Broken::default();
+    read.broken.into_iter().for_each(|path| broken.add(path));
+
+    let document = merged(read.layer, options, &mut diagnostics);
+    let Some(mut sections) = decode::<Sections>(&document, &mut broken, &mut diagnostics) else {
+        return Err(finished(diagnostics, &document));
+    };
+    if read.has_syntax_errors {
+        return Err(finished(without_followers(diagnostics), &document));
+    }
+
+    let known = Known { plugins: &options.plugins, services: &options.services };
+    let folders = Folders { file: &file.folder, current: &options.current_folder };
+    let mut checker = Checker { document: &document, broken: &broken, known: &known, diagnostics: &mut diagnostics };
+    checker.resolve_paths(&mut sections, &folders, &options.variables);
+    checker.check(&sections);
+    let diagnostics = finished(diagnostics, &document);
+    match diagnostics.has_errors() {
+        true => Err(diagnostics),
+        false => Ok(Config::of(sections, file.name, diagnostics, document)),
+    }
+}
+
+/// The file < the environment < the variables of what Tidegate replaces < flags.
+fn merged(file: document::Layer, options: &LoadOptions, diagnostics: &mut Diagnostics) -> Document {
+    let document = Document::of(vec![file]);
+    let environment = layers::environment(&options.variables, &document, diagnostics);
+    let document = document.with(environment);
+    let legacy = layers::legacy(&options.variables, &options.current_folder, &document, diagnostics);
+    let flags = layers::flags(&options.overrides, diagnostics);
+    document.with(legacy).with(flags)
+}
+
+/// In order, and without secrets.
+fn finished(mut diagnostics: Diagnostics, document: &Document) -> Diagnostics {
+    diagnostics.redact(document.secrets().iter().map(String::as_str));
+    diagnostics.sort();
+    diagnostics
+}
+
+/// Behind broken syntax, what is missing may be there, and what stands on the same line may be misread.
+fn without_followers(mut diagnostics: Diagnostics) -> Diagnostics {
+    let is_syntax = |key: &crate::diagnostics::KeyPath| key.steps().is_empty();
+    let lines: Vec<_> = diagnostics
+        .iter()
+        .filter(|diagnostic| is_syntax(&diagnostic.key))
+        .filter_map(|diagnostic| diagnostic.position().map(|(_, line, _)| line))
+        .collect();
+    diagnostics.retain(|diagnostic| {
+        let line = diagnostic.position().map(|(_, line, _)| line);
+        is_syntax(&diagnostic.key)
+            || !(diagnostic.message.contains("is missing") || line.is_some_and(|line| lines.contains(&line)))
+    });
+    diagnostics
+}
+
+impl Config {
+    fn of(sections: Sections, file: String, warnings: Diagnostics, document: Document) -> Self {
+        let storages = sections.storage.iter().map(|(name, storage)| (Arc::from(name.as_str()), storage.clone()));
+        let collections = sections.collection.iter().map(|(name, section)| {
+            let collection = section.resolve(name);
+            (Arc::clone(&collection.name), Arc::new(collection))
+        });
+        Self {
+            data_dir: sections.data_dir.clone(),
+            server: sections.server.clone(),
+            auth: sections.auth.clone(),
+            catalog: sections.catalog.clone(),
+            staging: sections.staging.clone(),
+            events: sections.events.clone(),
+            storages: storages.collect(),
+            collections: collections.collect(),
+            apis: sections.api.clone(),
+            file,
+            warnings,
+            document,
+            sections,
+        }
+    }
+
+    /// The keys whose change in `new` a reload cannot carry out.
+    pub fn restart_needed(&self, new: &Config) -> Vec<String> {
+        let changed = [
+            ("data_dir", self.data_dir != new.data_dir),
+            ("server.listen", self.server.listen != new.server.listen),
+            ("catalog.durability", self.catalog.durability != new.catalog.durability),
+            ("catalog.path", self.catalog.path != new.catalog.path),
+            ("staging.path", self.staging.path != new.staging.path),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
