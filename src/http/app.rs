@@ -7,15 +7,26 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use poem::endpoint::BoxEndpoint;
+use poem::error::RouteError;
 use poem::http::{HeaderValue, StatusCode, Version, header};
 use poem::{Endpoint, Request, Response};
 
+use super::api;
 use super::config::{Deadlines, ServerConfig};
 use super::errors::{Errors, panic_text};
 use super::guard::{Guard, Verdict};
+use super::health::{HealthApi, Readiness};
 use super::incoming::BodyWatch;
+use super::openapi::{Document, DocumentBuilder, DocumentConflict};
 use super::refusal::Refusal;
 use super::request_id::RequestId;
+use super::routes::Routes;
+use crate::gateway::GatewayHandle;
+
+const DESCRIPTION: &str = include_str!("description.md");
+
+/// What generated clients call when they are told nothing else: where the gateway listens by default.
+const DEFAULT_URL: &str = "http://localhost:8000";
 
 pub struct App {
     routes: BoxEndpoint<'static>,
@@ -24,7 +35,53 @@ pub struct App {
     pub(super) deadlines: Deadlines,
 }
 
+/// Two dialects are at odds: a mistake of ours, found by the first test that mounts them.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    #[error(transparent)]
+    Document(#[from] DocumentConflict),
+    #[error("the document cannot be written as YAML")]
+    Yaml(#[from] serde_yaml::Error),
+    #[error("two paths cannot be told apart")]
+    Routes(#[from] RouteError),
+}
+
+/// The document of everything that this build can serve, whatever the configuration has switched on.
+pub fn document() -> Result<Document, DocumentConflict> {
+    document_of(api::APIS.iter(), DEFAULT_URL)
+}
+
+/// All that the gateway serves under its current configuration: the dialects that are on, health, and the document of
+/// them. (`/` stands for the place that the document was got from.)
+pub fn routes(
+    gateway: &GatewayHandle,
+    readiness: Arc<dyn Readiness>,
+    public_url: Option<&str>,
+) -> Result<(BoxEndpoint<'static>, Document), AssemblyError> {
+    let dialects = &gateway.current().dialects;
+    let is_on = |api: &&api::Api| (api.is_on)(dialects);
+    let document = document_of(api::APIS.iter().filter(is_on), public_url.unwrap_or("/"))?;
+    let mounted = Routes::new().api(HealthApi::new(readiness));
+    let mounted = api::APIS.iter().filter(is_on).fold(mounted, |routes, api| (api.mount)(routes, gateway));
+    Ok((document.serve(mounted)?.build()?, document))
+}
+
+fn document_of(apis: impl Iterator<Item = &'static api::Api>, url: &str) -> Result<Document, DocumentConflict> {
+    let builder = apis.fold(DocumentBuilder::new(), |builder, api| (api.document)(builder));
+    builder.api::<HealthApi>().finish(DESCRIPTION, url)
+}
+
 impl App {
+    /// Everything that `gateway` serves, behind guard and errors.
+    pub fn assemble(
+        gateway: &GatewayHandle,
+        readiness: Arc<dyn Readiness>,
+        config: &ServerConfig,
+    ) -> Result<Self, AssemblyError> {
+        let (routes, _) = routes(gateway, readiness, config.public_url.as_ref().map(|url| url.as_str()))?;
+        Ok(Self::new(routes, Errors(api::SHAPES), config))
+    }
+
     /// `routes` come from [`super::routes::Routes::build`].
     pub fn new(routes: BoxEndpoint<'static>, errors: Errors, config: &ServerConfig) -> Self {
         Self { routes, guard: Guard::new(config), errors, deadlines: config.deadlines.clone() }

@@ -8,6 +8,7 @@ mod disposition;
 pub mod json;
 pub mod multipart;
 pub mod nullable;
+pub mod refused;
 pub mod slashed;
 
 pub use alternatives::{JsonFormOrMultipart, TextOrNumber};
@@ -15,4 +16,5 @@ pub use body::RawBody;
 pub use json::{Json, StreamedJson};
 pub use multipart::{FieldKind, FormField, FormSchema, Multipart, Part};
 pub use nullable::Nullable;
+pub use refused::{Refusals, Refused};
 pub use slashed::Slashed;
