@@ -4,4 +4,5 @@
 mod catalog;
 mod config;
 mod http;
+mod relay_socket;
 mod storage;

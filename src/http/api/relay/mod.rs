@@ -1,5 +1,7 @@
 //! Dialect C, the JSON relay: files of companies in, listed, out, and a WebSocket that tells of them (CONTRACTS C).
 
+pub mod socket;
+
 use serde_json::{Value, json};
 
 use crate::http::errors::{PathRule, Shape};
