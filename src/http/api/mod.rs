@@ -16,7 +16,7 @@ use crate::gateway::{Dialects, GatewayHandle};
 pub const SHAPES: &[Shape] = &[chunk_writer::SHAPE, fileupload::SHAPE, relay::SHAPE];
 
 /// What is mounted, in the order of the document.
-pub const APIS: &[Api] = &[];
+pub const APIS: &[Api] = &[chunk_writer::API, fileupload::API];
 
 /// A dialect as the router and the document see it.
 pub struct Api {
