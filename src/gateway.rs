@@ -40,8 +40,13 @@ impl GatewayHandle {
         self.0.load_full()
     }
 
-    /// What every request from now on gets.
-    pub fn swap(&self, gateway: Gateway) {
-        self.0.store(Arc::new(gateway));
+    /// What every request from now on gets; gives what they got before.
+    pub fn swap(&self, gateway: Gateway) -> Arc<Gateway> {
+        self.0.swap(Arc::new(gateway))
+    }
+
+    /// Takes a swap back.
+    pub fn put_back(&self, gateway: Arc<Gateway>) {
+        self.0.store(gateway);
     }
 }

@@ -9,6 +9,8 @@ use crate::files::port::{Storage, Validation};
 pub struct Places {
     pub collections: HashMap<String, Arc<Collection>>,
     pub storages: HashMap<String, Arc<dyn Storage>>,
+    /// What each storage was configured as, so that a reload takes over those that did not change.
+    pub fingerprints: HashMap<String, String>,
     pub validation: Arc<dyn Validation>,
 }
 

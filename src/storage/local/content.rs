@@ -1,5 +1,6 @@
-//! The bytes of an open file. Small reads that the page cache can answer happen on the spot; everything else on
-//! the blocking pool, one piece ahead of the reader.
+//! The bytes of an open file. What the page cache has is read on the spot, and never waits; for the rest there is the
+//! blocking pool, one piece ahead of the reader. Of a file in the cache this is twice the throughput of the pool
+//! alone, for no piece goes from one core to the other.
 
 use std::fs::File;
 use std::io;
@@ -17,8 +18,10 @@ use crate::kernel;
 /// One piece of a stream. Measured against 64 KiB and 1 MiB: the first costs a quarter of the throughput, the
 /// second brings a fifth and takes four times the memory a reader.
 const PIECE: u64 = 256 << 10;
-/// What is read on the spot, if it is in the page cache.
+/// A range that is answered in one piece.
 const SMALL: u64 = 64 << 10;
+/// Pieces that are read ahead on the blocking pool after the page cache had not one, before it is asked again.
+const FROM_DISK: u32 = 16;
 
 pub struct LocalContent {
     file: Arc<File>,
@@ -33,7 +36,7 @@ impl LocalContent {
 #[async_trait]
 impl Content for LocalContent {
     async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        if length as u64 <= SMALL
+        if length as u64 <= PIECE
             && let Some(data) = read_on_the_spot(&self.file, offset, length)?
         {
             return Ok(data);
@@ -49,21 +52,38 @@ impl Content for LocalContent {
         if range.end - range.start <= SMALL {
             return stream::once(self.whole(range)).boxed();
         }
-        let start =
-            Reading { ahead: Some(self.begin(range.start, range.end)), next: piece_end(&range), end: range.end };
-        stream::unfold((self, start), |(content, reading)| async move {
-            let (piece, reading) = content.advance(reading).await?;
+        let start = Reading { ahead: None, from_disk: 0, next: range.start, end: range.end };
+        stream::unfold((self, start), |(content, mut reading)| async move {
+            // A reader that only computes would never let anybody else on its thread otherwise.
+            tokio::task::coop::consume_budget().await;
+            let piece = content.advance(&mut reading).await?;
+            if piece.is_err() {
+                // Nothing comes after an error.
+                reading.next = reading.end;
+            }
             Some((piece, (content, reading)))
         })
         .boxed()
     }
 }
 
-/// A stream under way: the piece that is being read, and where the one after it starts.
+/// A stream under way.
 struct Reading {
+    /// The piece before `next`, while it is read on the blocking pool.
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    /// How many pieces more are read there unasked.
+    from_disk: u32,
     next: u64,
     end: u64,
+}
+
+impl Reading {
+    /// The next piece that nobody reads yet, or `None` at the end.
+    fn take_piece(&mut self) -> Option<Range<u64>> {
+        let piece = self.next..piece_end(&(self.next..self.end));
+        self.next = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    }
 }
 
 fn piece_end(range: &Range<u64>) -> u64 {
@@ -77,21 +97,33 @@ impl LocalContent {
         complete(data, length)
     }
 
-    fn begin(&self, from: u64, end: u64) -> JoinHandle<io::Result<Bytes>> {
+    fn begin(&self, piece: Range<u64>) -> JoinHandle<io::Result<Bytes>> {
         let file = self.file.clone();
         tokio::task::spawn_blocking(move || {
-            let length = piece_end(&(from..end)) - from;
-            complete(read(&file, from, usize::try_from(length).unwrap_or(usize::MAX))?, length)
+            let length = piece.end - piece.start;
+            complete(read(&file, piece.start, usize::try_from(length).unwrap_or(usize::MAX))?, length)
         })
     }
 
-    async fn advance(&self, mut reading: Reading) -> Option<(io::Result<Bytes>, Reading)> {
-        let piece = joined(reading.ahead.take()?).await;
-        if piece.is_ok() && reading.next < reading.end {
-            reading.ahead = Some(self.begin(reading.next, reading.end));
-            reading.next = piece_end(&(reading.next..reading.end));
+    async fn advance(&self, reading: &mut Reading) -> Option<io::Result<Bytes>> {
+        let task = match reading.ahead.take() {
+            Some(task) => task,
+            None => {
+                let piece = reading.take_piece()?;
+                let length = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX);
+                if let Some(read) = read_on_the_spot(&self.file, piece.start, length).transpose() {
+                    return Some(read);
+                }
+                reading.from_disk = FROM_DISK;
+                self.begin(piece)
+            }
+        };
+        let piece = joined(task).await;
+        if piece.is_ok() && reading.from_disk > 0 {
+            reading.from_disk -= 1;
+            reading.ahead = reading.take_piece().map(|piece| self.begin(piece));
         }
-        Some((piece, reading))
+        Some(piece)
     }
 }
 

@@ -228,6 +228,26 @@ async fn a_file_cut_while_it_is_read_ends_in_an_error() {
     }
 }
 
+#[tokio::test]
+async fn a_file_that_is_not_in_memory_is_read_whole() {
+    let subject = native();
+    let expected: Vec<u8> = (0..10_000_000_u32).map(|number| (number % 253) as u8).collect();
+    publish(&subject, "file", &expected).await;
+    let file = fs::File::open(subject.root().join("file")).unwrap();
+    file.sync_all().unwrap();
+    let opened = subject.storage.open("file", None).await.unwrap().unwrap();
+    let forget = |start, length| rustix::fs::fadvise(&file, start, length, rustix::fs::Advice::DontNeed).unwrap();
+    // All of it, and only some in the middle, so that the stream changes its way while it runs.
+    for (start, length) in [(0, None), (3_000_000, std::num::NonZeroU64::new(2_000_000))] {
+        forget(start, length);
+        let mut probe = [0; 1];
+        let cached = tidegate::kernel::read_cached(&file, &mut probe, start + 1_000_000).unwrap();
+        assert_eq!(cached.unwrap_or(0), 0, "the file is still in memory, so this test would show nothing");
+        let pieces: Vec<Bytes> = opened.content.clone().stream(7..10_000_000).try_collect().await.unwrap();
+        assert!(pieces.concat() == expected[7..]);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------
 // Append
 
@@ -310,7 +330,6 @@ async fn a_shortened_append_only_file_is_told_of_and_left() {
 #[tokio::test]
 async fn a_full_disk_is_told_as_such() {
     let small = SmallDisk::mount();
-    let Some(small) = small else { return };
     let storage = LocalStorage::open("files", &small.path().join("root"), Calls::Native).unwrap();
     let subject = Subject { storage: Arc::new(storage), opened_files_keep: true, staging: disk(), _root: None };
     let full = subject.storage.prepare(&subject.stage(&vec![1; 2 << 20]), "tenant/file", &"v".into(), false).await;
@@ -320,16 +339,16 @@ async fn a_full_disk_is_told_as_such() {
     publish(&subject, "tenant/file", b"fits").await;
 }
 
-/// A filesystem of 1 MiB, by root alone.
+/// A filesystem of 1 MiB. Mounting one takes root, as in a container.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    fn mount() -> Self {
         let folder = disk();
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path());
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(folder))
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).output().unwrap();
+        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+        Self(folder)
     }
 
     fn path(&self) -> &Path {

@@ -1,0 +1,197 @@
+//! The services: opened once a process, and the part of them that each configuration has anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+use super::work::{self, Assemble};
+use crate::catalog::config::Durability;
+use crate::catalog::{Opened, Sqlite};
+use crate::collection::Collection;
+use crate::config::Config;
+use crate::events::{EventLog, Events};
+use crate::files::port::Storage;
+use crate::files::{Files, Places};
+use crate::gateway::{Dialects, Gateway, GatewayHandle};
+use crate::hooks::Hooks;
+use crate::http::api::config::Dialect;
+use crate::http::api::routes;
+use crate::http::app::App;
+use crate::http::health::Readiness;
+use crate::jobs::{Backoff, Handler, Runner};
+use crate::staging::LocalStaging;
+use crate::storage;
+use crate::upload::Uploads;
+use crate::upload::port::ASSEMBLE;
+
+/// Waits between the attempts of owed work; with them it ends as `failed` after about an hour.
+const BACKOFF: [Duration; 7] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+    Duration::from_secs(1800),
+];
+
+/// What is opened before anything is served.
+pub(super) struct Services {
+    catalog: Arc<Sqlite>,
+    opened: Opened,
+    staging: Arc<LocalStaging>,
+    places: Arc<Places>,
+    boot_id: String,
+    durable: bool,
+}
+
+/// The running services. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Started {
+    pub gateway: GatewayHandle,
+    pub events: Arc<Events>,
+    pub expire_after: Arc<Mutex<Duration>>,
+    runner: Arc<Runner>,
+    readiness: Arc<Ready>,
+    stop: CancellationToken,
+}
+
+impl Services {
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let durable = config.catalog.durability == Durability::Disk;
+        let boot_id = machine_boot_id();
+        let (catalog, opened) = Sqlite::open(&config.catalog.path, config.catalog.durability, &boot_id)?;
+        let staging = LocalStaging::open(&config.staging.path, durable)?;
+        let places = Arc::new(build_places(config, None)?);
+        Ok(Self { catalog: Arc::new(catalog), opened, staging: Arc::new(staging), places, boot_id, durable })
+    }
+
+    /// Goes forward from what a crash left, then starts what runs beside requests.
+    pub(super) async fn start(self, config: &Config, stop: &CancellationToken) -> Result<Started, StartError> {
+        let files = Files::new(self.catalog.clone(), self.places.clone(), self.durable);
+        files.recover(&self.places).await?;
+        let memory = config.staging.unplaced_memory.get();
+        let uploads = Uploads::new(self.catalog.clone(), self.staging, files.clone(), memory, self.boot_id);
+        uploads.recover().await?;
+        let dialects = dialects_of(config, &self.places);
+        if let Some(collection) = &dialects.chunk_writer {
+            files.recover_append(collection).await?;
+        }
+        if self.opened.tail_may_be_lost {
+            tracing::warn!("the machine was restarted: parts are verified when they are next touched, storages are looked through");
+        }
+        let log: Arc<dyn EventLog> = self.catalog.clone();
+        let events = Events::start(log.clone(), *config.events.keep);
+        let gateway = GatewayHandle::new(Gateway { uploads, files, events: events.clone(), dialects });
+        let handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![(ASSEMBLE, Arc::new(Assemble(gateway.clone())))];
+        let concurrency = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
+        let runner = Runner::start(self.catalog, handlers, concurrency, Backoff::new(BACKOFF.to_vec()));
+        let expire_after = Arc::new(Mutex::new(*config.staging.expire_after));
+        tokio::spawn(work::expire(gateway.clone(), expire_after.clone(), stop.clone()));
+        tokio::spawn(work::first_look(gateway.clone()));
+        Ok(Started {
+            gateway,
+            events,
+            expire_after,
+            runner: Arc::new(runner),
+            readiness: Arc::new(Ready { log, stop: stop.clone() }),
+            stop: stop.clone(),
+        })
+    }
+}
+
+impl Started {
+    /// What answers requests under a configuration.
+    pub(super) fn app(&self, config: &Config) -> Result<App, StartError> {
+        let routes = routes(&self.gateway, self.readiness.clone(), &self.stop).map_err(|error| StartError::Build(error.to_string()))?;
+        Ok(App::new(routes, crate::http::api::ERRORS, &config.server))
+    }
+
+    /// Lets owed work that runs end, and tells subscribers.
+    pub(super) async fn stop(&self, limit: Duration) {
+        let left = self.runner.stop(limit).await;
+        if left > 0 {
+            tracing::info!(left, "work is left; it goes on at the next start");
+        }
+        self.events.close();
+    }
+}
+
+/// The snapshot of a configuration beside another one.
+pub(super) fn gateway_of(config: &Config, now: &Gateway) -> Result<Gateway, StartError> {
+    let places = Arc::new(build_places(config, Some(now.files.places()))?);
+    let files = now.files.with_places(places.clone());
+    Ok(Gateway {
+        uploads: now.uploads.with_files(files.clone()),
+        files,
+        events: now.events.clone(),
+        dialects: dialects_of(config, &places),
+    })
+}
+
+/// Storages that are configured as before are taken over: what is in a `memory` one would be lost.
+fn build_places(config: &Config, before: Option<&Places>) -> Result<Places, StartError> {
+    let mut storages: HashMap<String, Arc<dyn Storage>> = HashMap::new();
+    let mut storage_configs = HashMap::new();
+    for (name, section) in &config.storages {
+        let fingerprint = format!("{section:?}");
+        let kept = before.and_then(|before| {
+            (before.fingerprints.get(&**name) == Some(&fingerprint)).then(|| before.storage(name).cloned()).flatten()
+        });
+        let storage = match kept {
+            Some(storage) => storage,
+            None => storage::build(name, section)?,
+        };
+        storages.insert(name.to_string(), storage);
+        storage_configs.insert(name.to_string(), fingerprint);
+    }
+    let hooks = Hooks::build(config.collections.values().map(|collection| &**collection)).map_err(|errors| {
+        StartError::Build(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
+    let collections: HashMap<String, Arc<Collection>> =
+        config.collections.iter().map(|(name, collection)| (name.to_string(), collection.clone())).collect();
+    Ok(Places { collections, storages, fingerprints: storage_configs, validation: Arc::new(hooks) })
+}
+
+fn dialects_of(config: &Config, places: &Places) -> Dialects {
+    let collection = |dialect| config.apis.collection(dialect).and_then(|name| places.collection(name)).cloned();
+    Dialects {
+        chunk_writer: collection(Dialect::ChunkWriter),
+        fileupload: collection(Dialect::FileUpload),
+        relay: collection(Dialect::Relay),
+    }
+}
+
+/// What tells one start of the machine from another. Where the system does not say, every start of the gateway counts as one: parts
+/// are verified once too often, never once too seldom.
+fn machine_boot_id() -> String {
+    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => id.trim().to_owned(),
+        Err(_) => uuid::Uuid::now_v7().to_string(),
+    }
+}
+
+/// Ready: the catalog answers, and nobody has asked to stop.
+struct Ready {
+    log: Arc<dyn EventLog>,
+    stop: CancellationToken,
+}
+
+#[async_trait]
+impl Readiness for Ready {
+    async fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.stop.is_cancelled() {
+            problems.push("the gateway is stopping".to_owned());
+        }
+        if let Err(fault) = self.log.bounds().await {
+            problems.push(fault.to_string());
+        }
+        problems
+    }
+}
