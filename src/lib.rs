@@ -1,6 +1,7 @@
 //! Tidegate: a plugin-extensible upload gateway. See README.md for the map and the rules of who may import whom.
 
 pub mod auth;
+pub mod boot;
 pub mod catalog;
 pub mod cli;
 pub mod collection;

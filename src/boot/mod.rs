@@ -79,9 +79,13 @@ pub async fn serve(
     }
     tracing::info!(limit = ?drain, "stopping: no new connections; what is under way may end");
     stop.cancel();
+    // Subscribers are told to come back, or their connections would be waited for.
+    started.events.close();
     answering.abort();
     match serving.await {
-        Ok(drained) if drained.cut > 0 => tracing::warn!(cut = drained.cut, "connections were cut at the end of the time for draining"),
+        Ok(drained) if drained.cut > 0 => {
+            tracing::warn!(cut = drained.cut, "connections were cut at the end of the time for draining")
+        }
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the server ended badly"),
     }

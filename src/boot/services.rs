@@ -20,7 +20,6 @@ use crate::files::{Files, Places};
 use crate::gateway::{Dialects, Gateway, GatewayHandle};
 use crate::hooks::Hooks;
 use crate::http::api::config::Dialect;
-use crate::http::api::routes;
 use crate::http::app::App;
 use crate::http::health::Readiness;
 use crate::jobs::{Backoff, Handler, Runner};
@@ -58,7 +57,6 @@ pub(super) struct Started {
     pub expire_after: Arc<Mutex<Duration>>,
     runner: Arc<Runner>,
     readiness: Arc<Ready>,
-    stop: CancellationToken,
 }
 
 impl Services {
@@ -83,7 +81,9 @@ impl Services {
             files.recover_append(collection).await?;
         }
         if self.opened.tail_may_be_lost {
-            tracing::warn!("the machine was restarted: parts are verified when they are next touched, storages are looked through");
+            tracing::warn!(
+                "the machine was restarted: parts are verified when they are next touched, storages are looked through"
+            );
         }
         let log: Arc<dyn EventLog> = self.catalog.clone();
         let events = Events::start(log.clone(), *config.events.keep);
@@ -100,7 +100,6 @@ impl Services {
             expire_after,
             runner: Arc::new(runner),
             readiness: Arc::new(Ready { log, stop: stop.clone() }),
-            stop: stop.clone(),
         })
     }
 }
@@ -108,17 +107,16 @@ impl Services {
 impl Started {
     /// What answers requests under a configuration.
     pub(super) fn app(&self, config: &Config) -> Result<App, StartError> {
-        let routes = routes(&self.gateway, self.readiness.clone(), &self.stop).map_err(|error| StartError::Build(error.to_string()))?;
-        Ok(App::new(routes, crate::http::api::ERRORS, &config.server))
+        App::assemble(&self.gateway, self.readiness.clone(), &config.server)
+            .map_err(|error| StartError::Build(error.to_string()))
     }
 
-    /// Lets owed work that runs end, and tells subscribers.
+    /// Lets owed work that runs end.
     pub(super) async fn stop(&self, limit: Duration) {
         let left = self.runner.stop(limit).await;
         if left > 0 {
             tracing::info!(left, "work is left; it goes on at the next start");
         }
-        self.events.close();
     }
 }
 
@@ -150,9 +148,8 @@ fn build_places(config: &Config, before: Option<&Places>) -> Result<Places, Star
         storages.insert(name.to_string(), storage);
         storage_configs.insert(name.to_string(), fingerprint);
     }
-    let hooks = Hooks::build(config.collections.values().map(|collection| &**collection)).map_err(|errors| {
-        StartError::Build(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })?;
+    let hooks = Hooks::build(config.collections.values().map(|collection| &**collection))
+        .map_err(|errors| StartError::Build(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
     let collections: HashMap<String, Arc<Collection>> =
         config.collections.iter().map(|(name, collection)| (name.to_string(), collection.clone())).collect();
     Ok(Places { collections, storages, fingerprints: storage_configs, validation: Arc::new(hooks) })

@@ -3,6 +3,9 @@
 
 mod check;
 mod config;
+mod openapi;
+mod reload;
+mod serve;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -33,7 +36,7 @@ struct CommandLine {
     #[command(flatten)]
     source: ConfigSource,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 /// Where the configuration comes from; the same for every command.
@@ -49,6 +52,11 @@ struct ConfigSource {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start the gateway (also without a command).
+    ///
+    /// It runs until SIGTERM or SIGINT, then lets what is under way end. SIGHUP reloads the configuration. TIDEGATE_LOG says what
+    /// is logged (as `info` or `tidegate=debug`), TIDEGATE_LOG_FORMAT how (`text` or `json`).
+    Serve(serve::Serve),
     /// Find everything that is wrong with the configuration, at once.
     ///
     /// Reads the files that the configuration names, dials nothing and changes nothing. The exit code is 0 when the gateway
@@ -57,6 +65,12 @@ enum Command {
     /// Show the configuration in force, or the schema that it follows.
     #[command(subcommand)]
     Config(config::Config),
+    /// Have the running gateway take the configuration anew.
+    ///
+    /// Prints what `check` would. What is wrong leaves the running gateway exactly as it was, and the exit code is 78.
+    Reload(reload::Reload),
+    /// Print the OpenAPI document of everything that this build can serve.
+    Openapi(openapi::OpenApi),
 }
 
 /// How output is written.
@@ -76,7 +90,10 @@ pub fn run() -> ExitCode {
         Ok(options) => options,
         Err(error) => return refuse(&format!("the current folder cannot be told: {error}")),
     };
-    let done = match command {
+    let done = match command.unwrap_or(Command::Serve(serve::Serve)) {
+        Command::Serve(serve) => serve.run(options),
+        Command::Reload(reload) => reload.run(&options),
+        Command::Openapi(openapi) => openapi.run(),
         Command::Check(check) => check.run(&options),
         Command::Config(config) => config.run(&options),
     };
@@ -99,19 +116,10 @@ impl ConfigSource {
             variables: std::env::vars_os().filter_map(text).collect(),
             overrides: self.set,
             current_folder: std::env::current_dir()?,
-            plugins: built_in_plugins(),
+            plugins: crate::hooks::built_in_names().to_vec(),
             services: services(),
         })
     }
-}
-
-/// The plugins that are compiled in.
-fn built_in_plugins() -> Vec<&'static str> {
-    const NAMES: &[&str] = &[
-        #[cfg(feature = "plugin-json")]
-        "json",
-    ];
-    NAMES.to_vec()
 }
 
 fn read_override(text: &str) -> Result<Override, String> {

@@ -177,11 +177,25 @@ impl Config {
         let changed = [
             ("data_dir", self.data_dir != new.data_dir),
             ("server.listen", self.server.listen != new.server.listen),
+            ("server.max_connections", self.server.max_connections != new.server.max_connections),
             ("catalog.durability", self.catalog.durability != new.catalog.durability),
             ("catalog.path", self.catalog.path != new.catalog.path),
             ("staging.path", self.staging.path != new.staging.path),
+            ("staging.unplaced_memory", self.staging.unplaced_memory != new.staging.unplaced_memory),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// This configuration after a reload: what takes a restart is still as `started` has it.
+    #[must_use]
+    pub fn keeping_started(mut self, started: &Config) -> Self {
+        self.data_dir.clone_from(&started.data_dir);
+        self.server.listen.clone_from(&started.server.listen);
+        self.server.max_connections = started.server.max_connections;
+        self.catalog = started.catalog.clone();
+        self.staging.path.clone_from(&started.staging.path);
+        self.staging.unplaced_memory = started.staging.unplaced_memory;
+        self
     }
 }
 

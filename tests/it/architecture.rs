@@ -246,7 +246,9 @@ fn without_comments_and_strings(text: &str) -> String {
 #[test]
 fn the_reader_of_paths_reads_paths() {
     let module = ["a".to_owned(), "b".to_owned()];
-    let text = without_comments_and_strings("// crate::no\nuse crate::{x::y, z};\nlet s = \"crate::no\"; super::c::d(); super::super::e::f; $crate::q;");
+    let text = without_comments_and_strings(
+        "// crate::no\nuse crate::{x::y, z};\nlet s = \"crate::no\"; super::c::d(); super::super::e::f; $crate::q;",
+    );
     let found: Vec<String> = paths_in(&text, &module).iter().map(|path| path.join("::")).collect();
     assert_eq!(found, ["x::y", "z", "a::c::d", "e::f"]);
     assert!(!is_allowed("events", &["catalog".to_owned()]));
