@@ -44,7 +44,7 @@ pub struct Combiner {
 
 impl Combiner {
     pub fn push(&mut self, crc: u64, length: u64) {
-        if !self.operator.as_ref().is_some_and(|(of, _)| *of == length) {
+        if self.operator.as_ref().is_none_or(|(of, _)| *of != length) {
             self.operator = Some((length, Matrix::zeros(length)));
         }
         let shifted = self.operator.as_ref().map_or(self.crc, |(_, matrix)| matrix.apply(self.crc));

@@ -34,7 +34,7 @@ pub struct NewFile<'a> {
 /// What came of a publication.
 #[derive(Debug)]
 pub enum Published {
-    Stored(FileRecord),
+    Stored(Box<FileRecord>),
     /// The path was to be free and is not.
     Occupied,
     /// The upload is not `received` any more; the storage is as it was.
@@ -103,7 +103,7 @@ impl Files {
                 drop(gate);
                 storage.settle(placed).await;
                 crash::point("publish.settled");
-                Ok(Published::Stored(publication.record))
+                Ok(Published::Stored(Box::new(publication.record)))
             }
             Ok(CatalogAnswer::Refused) => {
                 self.take_back(storage, placed, publication, gate, false).await;

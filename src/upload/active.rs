@@ -189,11 +189,10 @@ impl Slots {
     /// Forgets what was idle for a while.
     pub(super) fn tidy_idle(&self) {
         self.0.lock().retain(|_, slot| {
-            let in_use = Arc::strong_count(slot) > 1
+            Arc::strong_count(slot) > 1
                 || slot.try_lock().map_or(true, |slot| {
                     slot.as_ref().is_some_and(|active| Arc::strong_count(active) > 1 || !active.is_idle())
-                });
-            in_use
+                })
         });
     }
 }

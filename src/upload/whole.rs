@@ -122,7 +122,7 @@ impl WholeIntake {
         // What was displaced lies at the staging file's path now, or nothing does: the handle removes it.
         drop(file);
         match published {
-            Published::Stored(record) => Ok(record),
+            Published::Stored(record) => Ok(*record),
             Published::Occupied | Published::Refused => {
                 Err(UploadError::Conflict("the file's place was taken meanwhile".to_owned()))
             }
