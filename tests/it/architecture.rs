@@ -50,7 +50,8 @@ fn modules_use_what_they_may() {
         seen.insert(top.clone());
         let text = without_comments_and_strings(&fs::read_to_string(&file).unwrap());
         // A step that is no module of the root comes from a `#[path]` or an inline module, and stays within `top`.
-        let from_root = |path: &Vec<String>| root.join(&path[0]).is_dir() || root.join(format!("{}.rs", path[0])).exists();
+        let from_root =
+            |path: &Vec<String>| root.join(&path[0]).is_dir() || root.join(format!("{}.rs", path[0])).exists();
         for used in paths_in(&text, &module).into_iter().filter(from_root) {
             if !is_allowed(&top, &used) {
                 wrong.push(format!("{}: `{top}` must not use `{}`", relative.display(), used.join("::")));

@@ -189,7 +189,9 @@ async fn greets_then_tells_of_its_own_collection_alone() {
 #[tokio::test]
 async fn who_comes_back_with_a_position_hears_what_was_missed_or_is_told_to_reload() {
     let gateway = Gateway::start(Patience::default()).await;
-    (0..600).for_each(|number| drop(gateway.log.append("societes", &format!("{number}.json"))));
+    (0..600).for_each(|number| {
+        let _ = gateway.log.append("societes", &format!("{number}.json"));
+    });
     let mut client = gateway.connect(Some(100)).await;
     assert_eq!(client.json().await["id"], 100);
     for position in 101..=600 {
@@ -244,7 +246,9 @@ const MORE_THAN_KERNELS_HOLD: usize = 60_000;
 
 fn append_more_than_kernels_hold(gateway: &Gateway) {
     let name = "n".repeat(200);
-    (0..MORE_THAN_KERNELS_HOLD).for_each(|_| drop(gateway.log.append("societes", &name)));
+    (0..MORE_THAN_KERNELS_HOLD).for_each(|_| {
+        let _ = gateway.log.append("societes", &name);
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
