@@ -11,7 +11,7 @@ use poem::error::RouteError;
 use poem::http::{HeaderValue, StatusCode, Version, header};
 use poem::{Endpoint, Request, Response};
 
-use super::api;
+use super::api::{self, Serving};
 use super::config::{Deadlines, ServerConfig};
 use super::errors::{Errors, panic_text};
 use super::guard::{Guard, Verdict};
@@ -21,7 +21,6 @@ use super::openapi::{Document, DocumentBuilder, DocumentConflict};
 use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::routes::Routes;
-use crate::gateway::GatewayHandle;
 
 const DESCRIPTION: &str = include_str!("description.md");
 
@@ -54,15 +53,15 @@ pub fn document() -> Result<Document, DocumentConflict> {
 /// All that the gateway serves under its current configuration: the dialects that are on, health, and the document of
 /// them. (`/` stands for the place that the document was got from.)
 pub fn routes(
-    gateway: &GatewayHandle,
+    serving: &Serving,
     readiness: Arc<dyn Readiness>,
     public_url: Option<&str>,
 ) -> Result<(BoxEndpoint<'static>, Document), AssemblyError> {
-    let dialects = &gateway.current().dialects;
-    let is_on = |api: &&api::Api| (api.is_on)(dialects);
+    let gateway = serving.gateway.current();
+    let is_on = |api: &&api::Api| (api.is_on)(&gateway.dialects);
     let document = document_of(api::APIS.iter().filter(is_on), public_url.unwrap_or("/"))?;
     let mounted = Routes::new().api(HealthApi::new(readiness));
-    let mounted = api::APIS.iter().filter(is_on).fold(mounted, |routes, api| (api.mount)(routes, gateway));
+    let mounted = api::APIS.iter().filter(is_on).fold(mounted, |routes, api| (api.mount)(routes, serving));
     Ok((document.serve(mounted)?.build()?, document))
 }
 
@@ -72,13 +71,13 @@ fn document_of(apis: impl Iterator<Item = &'static api::Api>, url: &str) -> Resu
 }
 
 impl App {
-    /// Everything that `gateway` serves, behind guard and errors.
+    /// Everything that the gateway serves, behind guard and errors.
     pub fn assemble(
-        gateway: &GatewayHandle,
+        serving: &Serving,
         readiness: Arc<dyn Readiness>,
         config: &ServerConfig,
     ) -> Result<Self, AssemblyError> {
-        let (routes, _) = routes(gateway, readiness, config.public_url.as_ref().map(|url| url.as_str()))?;
+        let (routes, _) = routes(serving, readiness, config.public_url.as_ref().map(|url| url.as_str()))?;
         Ok(Self::new(routes, Errors(api::SHAPES), config))
     }
 
