@@ -41,9 +41,9 @@ pub const API: Api = Api {
     name: "chunk_writer",
     is_on: |dialects| dialects.chunk_writer.is_some(),
     document: |builder| builder.api::<ChunkWriterApi>().edit(messages::add_examples),
-    mount: |routes, gateway| {
+    mount: |routes, serving| {
         let page = fixed("text/html; charset=utf-8", Bytes::from_static(include_bytes!("page.html")));
-        routes.api(ChunkWriterApi { gateway: gateway.clone() }).at("/site_chunk_writer.html", Method::GET, page)
+        routes.api(ChunkWriterApi { gateway: serving.gateway.clone() }).at("/site_chunk_writer.html", Method::GET, page)
     },
 };
 

@@ -33,7 +33,7 @@ pub const API: Api = Api {
     name: "fileupload",
     is_on: |dialects| dialects.fileupload.is_some(),
     document: |builder| builder.api::<Slashed<FileUploadApi>>().edit(messages::add_examples),
-    mount: |routes, gateway| routes.api(Slashed(FileUploadApi { gateway: gateway.clone() })),
+    mount: |routes, serving| routes.api(Slashed(FileUploadApi { gateway: serving.gateway.clone() })),
 };
 
 fn error_body(refusal: &Refusal) -> Value {
