@@ -19,6 +19,7 @@ use crate::files::port::Storage;
 use crate::files::{Files, Places};
 use crate::gateway::{Dialects, Gateway, GatewayHandle};
 use crate::hooks::Hooks;
+use crate::http::api::Serving;
 use crate::http::api::config::Dialect;
 use crate::http::app::App;
 use crate::http::health::Readiness;
@@ -55,6 +56,7 @@ pub(super) struct Started {
     pub gateway: GatewayHandle,
     pub events: Arc<Events>,
     pub expire_after: Arc<Mutex<Duration>>,
+    serving: Serving,
     runner: Arc<Runner>,
     readiness: Arc<Ready>,
 }
@@ -95,6 +97,7 @@ impl Services {
         tokio::spawn(work::expire(gateway.clone(), expire_after.clone(), stop.clone()));
         tokio::spawn(work::first_look(gateway.clone()));
         Ok(Started {
+            serving: Serving::new(gateway.clone(), stop.clone()),
             gateway,
             events,
             expire_after,
@@ -107,7 +110,7 @@ impl Services {
 impl Started {
     /// What answers requests under a configuration.
     pub(super) fn app(&self, config: &Config) -> Result<App, StartError> {
-        App::assemble(&self.gateway, self.readiness.clone(), &config.server)
+        App::assemble(&self.serving, self.readiness.clone(), &config.server)
             .map_err(|error| StartError::Build(error.to_string()))
     }
 
