@@ -3,6 +3,7 @@
 
 pub mod chunk_writer;
 pub mod config;
+pub mod events;
 pub mod fileupload;
 pub mod refusals;
 pub mod relay;
@@ -21,7 +22,7 @@ use relay::socket::Sockets;
 pub const SHAPES: &[Shape] = &[chunk_writer::SHAPE, fileupload::SHAPE, relay::SHAPE];
 
 /// What is mounted, in the order of the document.
-pub const APIS: &[Api] = &[chunk_writer::API, fileupload::API];
+pub const APIS: &[Api] = &[relay::API, fileupload::API, chunk_writer::API, events::API];
 
 /// A dialect as the router and the document see it.
 pub struct Api {
