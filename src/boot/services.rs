@@ -29,17 +29,6 @@ use crate::storage;
 use crate::upload::Uploads;
 use crate::upload::port::ASSEMBLE;
 
-/// Waits between the attempts of owed work; with them it ends as `failed` after about an hour.
-const BACKOFF: [Duration; 7] = [
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(30),
-    Duration::from_secs(120),
-    Duration::from_secs(300),
-    Duration::from_secs(900),
-    Duration::from_secs(1800),
-];
-
 /// What is opened before anything is served.
 pub(super) struct Services {
     catalog: Arc<Sqlite>,
@@ -92,7 +81,7 @@ impl Services {
         let gateway = GatewayHandle::new(Gateway { uploads, files, events: events.clone(), dialects });
         let handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![(ASSEMBLE, Arc::new(Assemble(gateway.clone())))];
         let concurrency = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
-        let runner = Runner::start(self.catalog, handlers, concurrency, Backoff::new(BACKOFF.to_vec()));
+        let runner = Runner::start(self.catalog, handlers, concurrency, Backoff::default());
         let expire_after = Arc::new(Mutex::new(*config.staging.expire_after));
         tokio::spawn(work::expire(gateway.clone(), expire_after.clone(), stop.clone()));
         tokio::spawn(work::first_look(gateway.clone()));

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::runner::{RETRY_AFTER, RETRY_AFTER_AT_MOST};
+use super::backoff::{RETRY_AFTER, RETRY_AFTER_AT_MOST};
 use super::{Backoff, Handler, Job, Outcome, Queue};
 use crate::fault::Fault;
 

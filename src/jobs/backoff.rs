@@ -3,6 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+/// While the rows cannot be read or written, how long until it is tried again: first, and at most.
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
+pub(super) const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(10);
+
 /// The share of a wait by which it may be longer, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
 
@@ -32,7 +36,7 @@ impl Backoff {
 }
 
 impl Default for Backoff {
-    /// Eleven attempts within about two and a half hours.
+    /// Eleven attempts within about two hours.
     fn default() -> Self {
         Self([1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600].map(Duration::from_secs).to_vec())
     }

@@ -9,12 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::attempt::{Attempt, Clock};
+use super::backoff::{RETRY_AFTER, RETRY_AFTER_AT_MOST};
 use super::{Backoff, Handler, Queue};
 use crate::fault::Fault;
 
-/// While the rows cannot be read or written, how long until it is tried again: first, and at most.
-pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
-pub(super) const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(10);
 /// The longest sleep until a row is due: the machine may be suspended, or its clock set.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
