@@ -23,7 +23,6 @@ use crate::collection::{Collection, PathValues};
 use crate::crash;
 use crate::digest::Crc;
 use crate::fault::Fault;
-use crate::name::{Kind, MAX_NAME_BYTES, NameError};
 
 /// An upload that nobody touched for this long leaves memory, and its spool is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -55,6 +54,8 @@ pub(super) struct State {
     pub sealing: bool,
     /// Receipts that are being committed.
     pub commits: usize,
+    /// Requests that have a part for it under way.
+    visits: usize,
     next_overflow: u32,
     used: Instant,
 }
@@ -82,6 +83,43 @@ impl Drop for Claim {
         if !self.settled.load(Ordering::Relaxed) {
             self.active.state.lock().ledger.release(self.range.clone());
         }
+    }
+}
+
+/// One request's hold on an upload, from the moment that it is found or made to the part's receipt. When the last one lets go
+/// and there is no part, the upload is taken back: a first part that was refused or broke off leaves no trace.
+pub(super) struct Visit {
+    uploads: Uploads,
+    pub active: Arc<Active>,
+}
+
+impl Visit {
+    /// The slot's lock is held.
+    fn begin(uploads: &Uploads, active: Arc<Active>) -> Self {
+        active.state.lock().visits += 1;
+        Self { uploads: uploads.clone(), active }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let is_barren = {
+            let mut state = self.active.state.lock();
+            state.visits -= 1;
+            state.is_barren()
+        };
+        // Without a runtime the process is ending; what is left expires.
+        if is_barren && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (uploads, active) = (self.uploads.clone(), self.active.clone());
+            runtime.spawn(async move { uploads.take_back(active).await });
+        }
+    }
+}
+
+impl State {
+    /// No part is there, and none on its way.
+    fn is_barren(&self) -> bool {
+        self.visits == 0 && !self.sealing && self.ledger.is_empty()
     }
 }
 
@@ -206,7 +244,7 @@ impl Uploads {
         key: UploadKey,
         announced: &Announced,
         request: &Request,
-    ) -> Result<Arc<Active>, UploadError> {
+    ) -> Result<Visit, UploadError> {
         self.check_announced(collection, announced)?;
         let slot = self.core.slots.of(&key);
         let mut slot = slot.lock().await;
@@ -214,22 +252,61 @@ impl Uploads {
             return Err(UploadError::Conflict("the upload was deleted while this request was under way".to_owned()));
         }
         if let Some(active) = &*slot {
-            let active = active.clone();
-            drop(self.announce(collection, &active, announced).await?);
-            return Ok(active);
+            let visit = Visit::begin(self, active.clone());
+            self.announce(collection, &visit.active, announced).await?;
+            return Ok(visit);
         }
-        let row = match self.core.catalog.open_upload(self.new_row(collection, &key, announced)?).await? {
+        let row = match self.core.catalog.open_upload(self.new_row(collection, &key, announced)).await? {
             OpenAnswer::Row(row) => row,
             OpenAnswer::PathTaken { path } => return Err(path_taken(&path)),
         };
         if row.state != UploadState::Receiving {
             return Err(sealed());
         }
-        let active = Arc::new(self.load(row).await?);
+        let (id, is_new) = (row.id, row.parts == 0);
+        let active = match self.load(row).await {
+            Ok(active) => Arc::new(active),
+            Err(error) => {
+                if is_new {
+                    self.forget_barren(id).await;
+                }
+                return Err(error);
+            }
+        };
         crash::point("receive.opened");
-        self.announce(collection, &active, announced).await?;
         *slot = Some(active.clone());
-        Ok(active)
+        let visit = Visit::begin(self, active);
+        self.announce(collection, &visit.active, announced).await?;
+        Ok(visit)
+    }
+
+    /// Ends an upload that no part ever reached.
+    async fn take_back(&self, active: Arc<Active>) {
+        let slot = self.core.slots.of(&active.key);
+        let mut held = slot.lock().await;
+        let is_current = held.as_ref().is_some_and(|current| Arc::ptr_eq(current, &active));
+        let is_barren = {
+            let mut state = active.state.lock();
+            // Who began in the meantime has it now, and takes it back in its turn.
+            let is_barren = is_current && state.is_barren();
+            state.sealing |= is_barren;
+            is_barren
+        };
+        if is_barren {
+            *held = None;
+            self.forget_barren(active.id).await;
+        }
+        drop(held);
+        drop(slot);
+        self.core.slots.tidy(&active.key);
+    }
+
+    /// What cannot be forgotten now expires.
+    async fn forget_barren(&self, id: UploadId) {
+        match self.core.catalog.forget_upload(id).await {
+            Ok(()) => self.remove_staged(id).await,
+            Err(fault) => tracing::warn!(upload = id.0, %fault, "an upload without any part could not be taken back"),
+        }
     }
 
     /// The upload with that id, for whoever completes or carries it out. `None`: it was deleted.
@@ -248,17 +325,11 @@ impl Uploads {
         Ok(Some(active))
     }
 
-    fn new_row(
-        &self,
-        collection: &Collection,
-        key: &UploadKey,
-        announced: &Announced,
-    ) -> Result<UploadRow, UploadError> {
+    fn new_row(&self, collection: &Collection, key: &UploadKey, announced: &Announced) -> UploadRow {
         let now = Timestamp::now();
-        let path = path_of(collection, announced, &key.session)?;
-        Ok(UploadRow {
+        UploadRow {
             id: UploadId(0),
-            path,
+            path: path_of(collection, announced, &key.session),
             key: key.clone(),
             state: UploadState::Receiving,
             announced: announced.clone(),
@@ -272,7 +343,7 @@ impl Uploads {
             stored_size: None,
             stored_at: None,
             parts: 0,
-        })
+        }
     }
 
     async fn load(&self, row: UploadRow) -> Result<Active, UploadError> {
@@ -285,6 +356,7 @@ impl Uploads {
             ledger: Ledger::restore(row.announced, &receipts),
             sealing: row.state != UploadState::Receiving,
             commits: 0,
+            visits: 0,
             next_overflow: self.core.staging.last_overflow(row.id).await?,
             used: Instant::now(),
         };
@@ -353,7 +425,7 @@ impl Uploads {
         if merged == known {
             return Ok(known);
         }
-        let path = path_of(collection, &merged, &active.key.session)?;
+        let path = path_of(collection, &merged, &active.key.session);
         match self.core.catalog.announce(active.id, merged.clone(), path).await? {
             ChangeAnswer::Done => {
                 active.state.lock().ledger.set_announced(merged.clone());
@@ -378,14 +450,9 @@ impl Uploads {
 }
 
 /// The final path, once the name is known.
-fn path_of(collection: &Collection, announced: &Announced, session: &str) -> Result<Option<String>, UploadError> {
-    let Some(file_name) = announced.file_name.as_deref() else { return Ok(None) };
-    let path = collection.path.render(PathValues { tenant: "", file_name, session_id: session });
-    // File name and session id are short enough each; together they need not be.
-    if path.split('/').any(|part| part.len() > MAX_NAME_BYTES) {
-        return Err(NameError::TooLong(Kind::FileName, "255 bytes together with the session id").into());
-    }
-    Ok(Some(path))
+pub(super) fn path_of(collection: &Collection, announced: &Announced, session: &str) -> Option<String> {
+    let file_name = announced.file_name.as_deref()?;
+    Some(collection.path.render(PathValues { tenant: "", file_name, session_id: session }))
 }
 
 fn path_taken(path: &str) -> UploadError {

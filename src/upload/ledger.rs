@@ -72,6 +72,11 @@ impl Ledger {
         self.present.has(number)
     }
 
+    /// No part is there.
+    pub fn is_empty(&self) -> bool {
+        self.present.count == 0
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Uploads;
-use super::active::{Active, Claim};
+use super::active::{Active, Claim, Visit};
 use super::error::{UploadError, sealed};
 use super::ledger::MAX_NUMBER;
 use super::port::{Announced, ChangeAnswer, Place, Receipt, SpoolFile, UploadKey};
@@ -50,8 +50,14 @@ pub struct PartIntake {
 }
 
 struct Target {
-    active: Arc<Active>,
+    visit: Visit,
     number: u32,
+}
+
+impl Target {
+    fn active(&self) -> &Arc<Active> {
+        &self.visit.active
+    }
 }
 
 /// Where the bytes are so far.
@@ -98,14 +104,14 @@ impl PartIntake {
             principal: self.principal.as_str().to_owned(),
             session: name::session_id(session)?,
         };
-        let active = self.uploads.open(&self.collection, key, announced, &self.request).await?;
-        active.begin(number)?;
+        let visit = self.uploads.open(&self.collection, key, announced, &self.request).await?;
+        visit.active.begin(number)?;
         if matches!(self.held, Held::Nothing)
-            && let Some(claim) = active.claim(number)
+            && let Some(claim) = visit.active.claim(number)
         {
             self.held = Held::InPlace(claim);
         }
-        self.target = Some(Target { active, number });
+        self.target = Some(Target { visit, number });
         Ok(())
     }
 
@@ -134,7 +140,7 @@ impl PartIntake {
             Held::Nothing | Held::Memory { .. } => {}
             Held::Loose(file) | Held::Overflow { file, .. } => write(file, self.length, data, Arc::new(())).await?,
             Held::InPlace(claim) => {
-                let spool = &self.target()?.active.spool;
+                let spool = &self.target()?.active().spool;
                 write(spool, claim.range.start + self.length, data, claim.clone()).await?;
             }
         }
@@ -161,7 +167,7 @@ impl PartIntake {
     async fn leave_memory(&mut self) -> Result<(), UploadError> {
         let moved = match &self.target {
             Some(target) => {
-                let (file, number) = self.uploads.new_overflow(&target.active).await?;
+                let (file, number) = self.uploads.new_overflow(target.active()).await?;
                 Held::Overflow { file, number }
             }
             None => Held::Loose(self.uploads.core.staging.create_whole().await?),
@@ -175,7 +181,7 @@ impl PartIntake {
 
     /// The part is longer than its place: it moves out before it could write into its neighbour's.
     async fn leave_place(&mut self, claim: Arc<Claim>) -> Result<(), UploadError> {
-        let active = self.target()?.active.clone();
+        let active = self.target()?.active().clone();
         let (file, number) = self.uploads.new_overflow(&active).await?;
         file.clone().copy_from(active.spool.clone(), claim.range.start, 0, self.length).await?;
         self.held = Held::Overflow { file, number };
@@ -183,44 +189,41 @@ impl PartIntake {
     }
 
     fn target(&self) -> Result<&Target, UploadError> {
-        self.target.as_ref().ok_or_else(|| UploadError::Field {
-            field: "sessionId",
-            message: "missing: it says which upload the chunk belongs to".to_owned(),
-        })
+        self.target.as_ref().ok_or_else(unaddressed)
     }
 
     /// All bytes have come: the part is placed, its receipt committed. `announced` is what the request said.
     pub async fn finish(mut self, announced: Announced) -> Result<(), UploadError> {
-        let active = self.target()?.active.clone();
-        self.uploads.announce(&self.collection, &active, &announced).await?;
+        let target = self.target.take().ok_or_else(unaddressed)?;
+        self.uploads.announce(&self.collection, target.active(), &announced).await?;
         let held = std::mem::replace(&mut self.held, Held::Nothing);
         let commit = Commit {
-            uploads: self.uploads.clone(),
-            number: self.target()?.number,
-            active,
+            uploads: self.uploads,
+            target,
             length: self.length,
             crc: self.crc.finish(),
             limit: self.collection.max_file_size,
+            _request: self.request,
         };
         // In a task of its own: a client that goes away now does not leave memory and catalog apart.
-        let work = tokio::spawn(async move {
-            let request = self.request;
-            let answer = commit.run(held).await;
-            drop(request);
-            answer
-        });
+        let work = tokio::spawn(commit.run(held));
         work.await.map_err(|error| Fault::broken("keep a part", error))?
     }
+}
+
+fn unaddressed() -> UploadError {
+    UploadError::Field { field: "sessionId", message: "missing: it says which upload the chunk belongs to".to_owned() }
 }
 
 /// What is left to do when a part's bytes are all here.
 struct Commit {
     uploads: Uploads,
-    active: Arc<Active>,
-    number: u32,
+    target: Target,
     length: u64,
     crc: u64,
     limit: u64,
+    /// The request is under way until the receipt is kept.
+    _request: Request,
 }
 
 impl Commit {
@@ -235,7 +238,7 @@ impl Commit {
     async fn place(&self, held: Held) -> Result<(Place, Arc<dyn SpoolFile>, Option<Arc<Claim>>), UploadError> {
         match held {
             Held::InPlace(claim) => {
-                Ok((Place::Spool { offset: claim.range.start }, self.active.spool.clone(), Some(claim)))
+                Ok((Place::Spool { offset: claim.range.start }, self.target.active().spool.clone(), Some(claim)))
             }
             Held::Overflow { file, number } => Ok((Place::Overflow { number }, file, None)),
             Held::Nothing => self.place_pieces(Vec::new()).await,
@@ -268,10 +271,12 @@ impl Commit {
     }
 
     async fn find_place(&self) -> Result<(Place, Arc<dyn SpoolFile>, Option<Arc<Claim>>), UploadError> {
-        match self.active.claim_complete(self.number, self.length) {
-            Some(claim) => Ok((Place::Spool { offset: claim.range.start }, self.active.spool.clone(), Some(claim))),
+        match self.target.active().claim_complete(self.target.number, self.length) {
+            Some(claim) => {
+                Ok((Place::Spool { offset: claim.range.start }, self.target.active().spool.clone(), Some(claim)))
+            }
             None => {
-                let (file, number) = self.uploads.new_overflow(&self.active).await?;
+                let (file, number) = self.uploads.new_overflow(self.target.active()).await?;
                 Ok((Place::Overflow { number }, file, None))
             }
         }
@@ -287,31 +292,31 @@ impl Commit {
             file.clone().sync().await?;
         }
         crash::point("receive.part-written");
-        let _number = self.active.lock_number(self.number).await;
-        self.active.enter_commit()?;
+        let _number = self.target.active().lock_number(self.target.number).await;
+        self.target.active().enter_commit()?;
         let kept = self.keep(place, claim).await;
-        self.active.leave_commit();
+        self.target.active().leave_commit();
         let replaced = kept?;
         crash::point("receive.receipt-kept");
         if let Some(Receipt { place: Place::Overflow { number }, .. }) = replaced {
-            self.uploads.core.staging.remove_overflow(self.active.id, number).await;
+            self.uploads.core.staging.remove_overflow(self.target.active().id, number).await;
         }
         Ok(())
     }
 
     async fn keep(&self, place: Place, claim: Option<Arc<Claim>>) -> Result<Option<Receipt>, UploadError> {
         let catalog = &self.uploads.core.catalog;
-        let active = &self.active;
+        let active = self.target.active();
         let (is_there, bytes) = {
             let state = active.state.lock();
-            (state.ledger.has(self.number), state.ledger.bytes())
+            (state.ledger.has(self.target.number), state.ledger.bytes())
         };
-        let replaced = if is_there { catalog.receipt(active.id, self.number).await? } else { None };
+        let replaced = if is_there { catalog.receipt(active.id, self.target.number).await? } else { None };
         let bytes = bytes - replaced.as_ref().map_or(0, |receipt| receipt.length) + self.length;
         if bytes > self.limit {
             return Err(UploadError::TooLarge { limit: self.limit });
         }
-        let receipt = Receipt { number: self.number, place, length: self.length, crc: self.crc };
+        let receipt = Receipt { number: self.target.number, place, length: self.length, crc: self.crc };
         match catalog.keep_receipt(active.id, receipt.clone(), Timestamp::now()).await? {
             ChangeAnswer::Done => {}
             _ => return Err(sealed()),
