@@ -3,7 +3,10 @@
 
 mod architecture;
 mod catalog;
+mod chunk_writer;
 mod config;
+mod fileupload;
 mod http;
 mod relay_socket;
 mod storage;
+mod support;
