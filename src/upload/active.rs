@@ -42,7 +42,9 @@ pub(super) struct Active {
     /// Held while what clients announce is compared and written.
     announcing: tokio::sync::Mutex<()>,
     number_locks: [tokio::sync::Mutex<()>; NUMBER_LOCKS],
-    /// Held by whoever carries the upload out, or deletes it.
+    /// Held by whoever seals the upload, until it is known what came of it.
+    pub seal: tokio::sync::Mutex<()>,
+    /// Held by whoever seals the upload, carries it out or deletes it.
     pub work: tokio::sync::Mutex<()>,
     /// `true` once a delete wants the work to stop.
     pub cancelled: watch::Sender<bool>,
@@ -309,7 +311,7 @@ impl Uploads {
         }
     }
 
-    /// The upload with that id, for whoever completes or carries it out. `None`: it was deleted.
+    /// The upload with that id, for whoever completes or carries it out. `None`: it was deleted, or has its end.
     pub(super) async fn activate(&self, key: &UploadKey, id: UploadId) -> Result<Option<Arc<Active>>, UploadError> {
         let slot = self.core.slots.of(key);
         let mut slot = slot.lock().await;
@@ -320,6 +322,9 @@ impl Uploads {
         }
         // Read under the slot's lock: a delete that had it before leaves nothing to bring back.
         let Some(row) = self.core.catalog.upload_by_id(id).await? else { return Ok(None) };
+        if !matches!(row.state, UploadState::Receiving | UploadState::Received) {
+            return Ok(None);
+        }
         let active = Arc::new(self.load(row).await?);
         *slot = Some(active.clone());
         Ok(Some(active))
@@ -369,6 +374,7 @@ impl Uploads {
             quiet: Notify::new(),
             announcing: tokio::sync::Mutex::default(),
             number_locks: Default::default(),
+            seal: tokio::sync::Mutex::default(),
             work: tokio::sync::Mutex::default(),
             cancelled: watch::Sender::new(false),
         })

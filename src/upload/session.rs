@@ -47,24 +47,22 @@ impl Uploads {
 
     async fn seal(&self, row: UploadRow, collection: &Collection, mut announced: Announced) -> Result<(), UploadError> {
         let id = row.id;
-        let active = self.activate(&row.key, id).await?.ok_or(UploadError::Unknown)?;
+        let Some(active) = self.activate(&row.key, id).await? else { return self.sealed_by_another(id).await };
         if active.state.lock().ledger.announced().file_name.is_none() {
             announced.file_name.get_or_insert_with(|| UNNAMED.to_owned());
         }
         self.announce(collection, &active, &announced).await?;
+        // Who completes at the same time waits here, and not for the assembly: that holds the other lock.
+        let _seal = active.seal.lock().await;
         let sealed_before = {
             let mut state = active.state.lock();
-            state.ledger.check_complete()?;
+            if !state.sealing {
+                state.ledger.check_complete()?;
+            }
             std::mem::replace(&mut state.sealing, true)
         };
         if sealed_before {
-            // Somebody else is sealing it, or a delete is under way: the catalog knows what came of it.
-            let _work = active.work.lock().await;
-            return match self.core.catalog.upload_by_id(id).await? {
-                None => Err(UploadError::Unknown),
-                Some(row) if matches!(row.state, UploadState::Received | UploadState::Stored) => Ok(()),
-                Some(row) => Err(ended(row.state, row.reason.as_deref())),
-            };
+            return self.sealed_by_another(id).await;
         }
         let _work = active.work.lock().await;
         active.commits_ended().await;
@@ -87,9 +85,20 @@ impl Uploads {
             }
             Ok(_) => Err(UploadError::Unknown),
             Err(error) => {
-                active.state.lock().sealing = false;
+                // Unless a delete waits, which wants no more parts either.
+                active.state.lock().sealing = *active.cancelled.borrow();
                 Err(error)
             }
+        }
+    }
+
+    /// What to say of an upload that somebody else has sealed, or deletes.
+    async fn sealed_by_another(&self, id: UploadId) -> Result<(), UploadError> {
+        match self.core.catalog.upload_by_id(id).await? {
+            Some(row) if matches!(row.state, UploadState::Received | UploadState::Stored) => Ok(()),
+            // Still open, and yet it takes nothing more: a delete is under way, and wins.
+            None | Some(UploadRow { state: UploadState::Receiving, .. }) => Err(UploadError::Unknown),
+            Some(row) => Err(ended(row.state, row.reason.as_deref())),
         }
     }
 
