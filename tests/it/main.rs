@@ -7,6 +7,7 @@ mod chunk_writer;
 mod config;
 mod fileupload;
 mod http;
+mod openapi;
 mod relay_socket;
 mod storage;
 mod support;
