@@ -367,6 +367,9 @@ impl Diagnostics {
 /// For people: each with an empty line after it, then how many there are.
 impl fmt::Display for Diagnostics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return Ok(());
+        }
         for diagnostic in &self.0 {
             writeln!(formatter, "{diagnostic}")?;
         }
