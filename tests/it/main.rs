@@ -8,6 +8,7 @@ mod config;
 mod fileupload;
 mod http;
 mod openapi;
+mod promises;
 mod relay_socket;
 mod storage;
 mod support;

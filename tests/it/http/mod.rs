@@ -136,7 +136,7 @@ async fn socket(request: Request, stop: CancellationToken) -> poem::Result<Respo
 
 impl Served {
     async fn connect(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), ahead: Vec::new() }
+        Client::to(self.address).await
     }
 
     /// One request on a connection of its own.
@@ -153,14 +153,14 @@ impl Served {
 }
 
 /// A client that does exactly what it is told.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     ahead: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
 }
@@ -177,25 +177,29 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 impl Client {
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(address).await.unwrap(), ahead: Vec::new() }
+    }
+
     /// `head` is the request line and headers, without `Host` and without the empty line; lines end in `\n`.
-    async fn send(&mut self, head: &str, body: &[u8]) {
+    pub(crate) async fn send(&mut self, head: &str, body: &[u8]) {
         let host = if head.to_ascii_lowercase().contains("\nhost:") { "" } else { "\r\nhost: localhost" };
         let head = format!("{}{host}\r\n\r\n", head.trim_end().replace('\n', "\r\n"));
         self.write(head.as_bytes()).await;
         self.write(body).await;
     }
 
-    async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    async fn answer(&mut self, is_head: bool) -> Answer {
+    pub(crate) async fn answer(&mut self, is_head: bool) -> Answer {
         let end = loop {
             if let Some(end) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
@@ -227,7 +231,7 @@ impl Client {
     }
 
     /// Waits for the server to close; gives what came before.
-    async fn closed(mut self) -> Vec<u8> {
+    pub(crate) async fn closed(mut self) -> Vec<u8> {
         while self.read_more().await {}
         self.ahead
     }
