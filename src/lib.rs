@@ -1,5 +1,8 @@
 //! Tidegate: a plugin-extensible upload gateway. See README.md for the map and the rules of who may import whom.
 
+// What comes from outside must not end the process. Tests may.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod auth;
 pub mod boot;
 pub mod catalog;

@@ -23,6 +23,7 @@ use crate::collection::{Collection, PathValues};
 use crate::crash;
 use crate::digest::Crc;
 use crate::fault::Fault;
+use crate::name::{Kind, MAX_NAME_BYTES, NameError};
 
 /// An upload that nobody touched for this long leaves memory, and its spool is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -258,7 +259,7 @@ impl Uploads {
             self.announce(collection, &visit.active, announced).await?;
             return Ok(visit);
         }
-        let row = match self.core.catalog.open_upload(self.new_row(collection, &key, announced)).await? {
+        let row = match self.core.catalog.open_upload(self.new_row(collection, &key, announced)?).await? {
             OpenAnswer::Row(row) => row,
             OpenAnswer::PathTaken { path } => return Err(path_taken(&path)),
         };
@@ -330,11 +331,17 @@ impl Uploads {
         Ok(Some(active))
     }
 
-    fn new_row(&self, collection: &Collection, key: &UploadKey, announced: &Announced) -> UploadRow {
+    fn new_row(
+        &self,
+        collection: &Collection,
+        key: &UploadKey,
+        announced: &Announced,
+    ) -> Result<UploadRow, UploadError> {
         let now = Timestamp::now();
-        UploadRow {
+        let path = path_of(collection, announced, &key.session)?;
+        Ok(UploadRow {
             id: UploadId(0),
-            path: path_of(collection, announced, &key.session),
+            path,
             key: key.clone(),
             state: UploadState::Receiving,
             announced: announced.clone(),
@@ -348,7 +355,7 @@ impl Uploads {
             stored_size: None,
             stored_at: None,
             parts: 0,
-        }
+        })
     }
 
     async fn load(&self, row: UploadRow) -> Result<Active, UploadError> {
@@ -431,7 +438,7 @@ impl Uploads {
         if merged == known {
             return Ok(known);
         }
-        let path = path_of(collection, &merged, &active.key.session);
+        let path = path_of(collection, &merged, &active.key.session)?;
         match self.core.catalog.announce(active.id, merged.clone(), path).await? {
             ChangeAnswer::Done => {
                 active.state.lock().ledger.set_announced(merged.clone());
@@ -456,9 +463,14 @@ impl Uploads {
 }
 
 /// The final path, once the name is known.
-pub(super) fn path_of(collection: &Collection, announced: &Announced, session: &str) -> Option<String> {
-    let file_name = announced.file_name.as_deref()?;
-    Some(collection.path.render(PathValues { tenant: "", file_name, session_id: session }))
+fn path_of(collection: &Collection, announced: &Announced, session: &str) -> Result<Option<String>, UploadError> {
+    let Some(file_name) = announced.file_name.as_deref() else { return Ok(None) };
+    let path = collection.path.render(PathValues { tenant: "", file_name, session_id: session });
+    // File name and session id are short enough each; together they need not be.
+    if path.split('/').any(|part| part.len() > MAX_NAME_BYTES) {
+        return Err(NameError::TooLong(Kind::FileName, "255 bytes together with the session id").into());
+    }
+    Ok(Some(path))
 }
 
 fn path_taken(path: &str) -> UploadError {

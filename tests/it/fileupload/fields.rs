@@ -327,3 +327,17 @@ async fn other_methods_paths_and_origins_are_told_in_the_shape() {
     assert_eq!(allowed.status(), 200);
     assert_eq!(allowed.headers()["access-control-allow-origin"], "http://localhost:3000");
 }
+
+/// Each is short enough for a file's name; the published name has both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_too_long_with_its_session_is_refused_at_once() {
+    let gateway = TestGateway::start().await;
+    let session = "s".repeat(100);
+    let form = Form::new().text("sessionId", &session).text("chunkNumber", 1).text("fileName", "n".repeat(200));
+    let (status, answer) = {
+        let request = gateway.post("/fileupload/upload_chunk/").header("content-type", Form::CONTENT_TYPE);
+        request.body(form.file("chunk", b"bytes").body()).answer().await
+    };
+    assert_eq!(status, 400, "{answer}");
+    assert!(message(&answer).contains("together with the session id"), "{answer}");
+}
