@@ -1,0 +1,158 @@
+//! The table.
+
+use std::fs;
+use std::process::Command;
+
+use crate::measure::{self, Rounds};
+use crate::{Options, Result};
+
+pub struct Report {
+    machine: String,
+    rows: Vec<Row>,
+    failures: Vec<String>,
+}
+
+pub struct Row {
+    pub work: String,
+    pub target: Target,
+    pub measured: f64,
+    pub cpu: String,
+    pub memory: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// At least so many times the other's speed.
+    Ratio(f64),
+    /// At most so many of a unit.
+    Under(f64, &'static str),
+}
+
+impl Target {
+    fn is_met(self, measured: f64) -> bool {
+        match self {
+            Target::Ratio(least) => measured >= least,
+            Target::Under(most, _) => measured <= most,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Target::Ratio(least) => format!("≥ {least:.2}"),
+            Target::Under(most, unit) => format!("≤ {most:.0} {unit}"),
+        }
+    }
+
+    fn measured(self, measured: f64) -> String {
+        match self {
+            Target::Ratio(_) => format!("{measured:.2}"),
+            Target::Under(_, unit) => format!("{measured:.1} {unit}"),
+        }
+    }
+}
+
+/// What a piece of work is counted in.
+#[derive(Debug, Clone, Copy)]
+pub enum Unit {
+    Bytes(u64),
+    Requests(usize),
+}
+
+impl Unit {
+    fn rate(self, seconds: f64) -> String {
+        match self {
+            Unit::Bytes(bytes) => format!("{:.0} MB/s", bytes as f64 / seconds / 1e6),
+            Unit::Requests(count) => format!("{:.0}/s", count as f64 / seconds),
+        }
+    }
+
+    fn cost(self, cpu: f64) -> String {
+        match self {
+            Unit::Bytes(bytes) => format!("{:.2} s/GiB", cpu / (bytes as f64 / (1u64 << 30) as f64)),
+            Unit::Requests(count) => format!("{:.0} µs/request", cpu / count as f64 * 1e6),
+        }
+    }
+}
+
+impl Row {
+    /// A row whose rounds were done by both sides.
+    pub fn compared(work: impl Into<String>, least: f64, unit: Unit, rounds: &Rounds) -> Self {
+        let (ours, theirs) = (&rounds.ours, &rounds.theirs);
+        Self {
+            work: work.into(),
+            target: Target::Ratio(least),
+            measured: rounds.speed(),
+            cpu: format!(
+                "{:.2} ({} : {})",
+                rounds.cpu(),
+                unit.cost(measure::cpu(ours)),
+                unit.cost(measure::cpu(theirs))
+            ),
+            memory: format!("{} : {}", mebibytes(measure::peak(ours)), mebibytes(measure::peak(theirs))),
+            detail: format!("{} : {}", unit.rate(measure::seconds(ours)), unit.rate(measure::seconds(theirs))),
+        }
+    }
+}
+
+pub fn mebibytes(kibibytes: u64) -> String {
+    format!("{:.0} MiB", kibibytes as f64 / 1024.0)
+}
+
+impl Report {
+    pub fn begin(options: &Options) -> Result<Self> {
+        let nginx = Command::new("nginx").arg("-v").output()?;
+        let nginx = String::from_utf8_lossy(&nginx.stderr).trim().replace("nginx version: ", "");
+        let cpus = fs::read_to_string("/proc/cpuinfo")?;
+        let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let machine = format!(
+            "{} × {}, Linux {}, {nginx}; load average {} before; medians of {} rounds; ours : theirs",
+            cpus.lines().filter(|line| line.starts_with("processor")).count(),
+            model.map_or("an unknown processor", |(_, model)| model),
+            fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+            load_average(),
+            options.rounds,
+        );
+        Ok(Self { machine, rows: Vec::new(), failures: Vec::new() })
+    }
+
+    pub fn add(&mut self, row: Row) {
+        eprintln!("   {}: {} ({}), CPU {}", row.work, row.target.measured(row.measured), row.detail, row.cpu);
+        self.rows.push(row);
+    }
+
+    pub fn failed(&mut self, name: &str, error: &str) {
+        eprintln!("   {name} could not be measured: {error}");
+        self.failures.push(format!("`{name}` could not be measured: {error}"));
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    pub fn print(&self) {
+        println!("{}; {} after\n", self.machine, load_average());
+        println!("| work | to reach | measured | | speed | server CPU, × | peak RssAnon |");
+        println!("|---|---|---|---|---|---|---|");
+        for row in &self.rows {
+            println!(
+                "| {} | {} | {} | {} | {} | {} | {} |",
+                row.work,
+                row.target.text(),
+                row.target.measured(row.measured),
+                if row.target.is_met(row.measured) { "reached" } else { "**falls short**" },
+                row.detail,
+                row.cpu,
+                row.memory,
+            );
+        }
+        for failure in &self.failures {
+            println!("\n{failure}");
+        }
+    }
+}
+
+fn load_average() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
