@@ -11,6 +11,9 @@ pub struct Collection {
     /// Name of the `[storage.NAME]` that its files are published to.
     pub storage: Arc<str>,
     pub path: PathTemplate,
+    /// Without its dot. Files with another extension are none of this collection: they are refused on the way in, and
+    /// left alone where other programs put them into its storage. `None`: every name will do.
+    pub extension: Option<Arc<str>>,
     /// Bytes; a larger file is refused with 413 as early as it is known.
     pub max_file_size: u64,
     /// Whether each file's SHA-256 is computed and kept (CRC-64/NVME always is).
@@ -18,6 +21,17 @@ pub struct Collection {
     pub verify: Verify,
     /// Hooks that say, in this order, whether a file may become visible.
     pub validate: Vec<HookUse>,
+}
+
+impl Collection {
+    /// Whether a file of this name can be one of this collection.
+    pub fn takes(&self, file_name: &str) -> bool {
+        let Some(extension) = &self.extension else { return true };
+        file_name
+            .strip_suffix(&**extension)
+            .and_then(|rest| rest.strip_suffix('.'))
+            .is_some_and(|stem| !stem.is_empty())
+    }
 }
 
 /// How publication convinces itself of what it stored.
@@ -169,6 +183,32 @@ fn split_extension(name: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_with_another_extension_are_not_taken() {
+        let mut collection = Collection {
+            name: "societes".into(),
+            storage: "files".into(),
+            path: PathTemplate::parse("{tenant}/{file_name}").unwrap(),
+            extension: None,
+            max_file_size: 1,
+            sha256: false,
+            verify: Verify::Off,
+            validate: Vec::new(),
+        };
+        assert!(collection.takes("a.csv"));
+        collection.extension = Some("json".into());
+        for (name, is_taken) in [
+            ("a.json", true),
+            ("a.b.json", true),
+            (".json", false),
+            ("json", false),
+            ("ajson", false),
+            ("a.JSON", false),
+        ] {
+            assert_eq!(collection.takes(name), is_taken, "{name}");
+        }
+    }
 
     #[test]
     fn renders_every_placeholder() {

@@ -3,7 +3,6 @@
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -122,16 +121,14 @@ fn is_bare(key: &str) -> bool {
 pub struct Source {
     /// As people know it: the path that they gave.
     pub name: String,
-    /// The folder that relative paths in it count from.
-    pub folder: PathBuf,
     pub text: String,
     /// Where secrets stand.
     hidden: Vec<Range<usize>>,
 }
 
 impl Source {
-    pub fn new(name: impl Into<String>, folder: PathBuf, text: impl Into<String>) -> Self {
-        Self { name: name.into(), folder, text: text.into(), hidden: Vec::new() }
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), hidden: Vec::new() }
     }
 
     /// Has what stands at `span` never be shown.
@@ -389,7 +386,7 @@ mod tests {
 
     fn at(text: &str, what: &str) -> Origin {
         let start = text.find(what).unwrap();
-        let source = Arc::new(Source::new("config.toml", PathBuf::from("/"), text));
+        let source = Arc::new(Source::new("config.toml", text));
         Origin::File { source, span: start..start + what.len() }
     }
 
@@ -425,7 +422,7 @@ mod tests {
             assert!(!shown.contains("hunter2"), "{shown}");
         }
         let text = "a = 'x'\nb = \"\"\"one\nhunter2\"\"\"\n";
-        let mut source = Source::new("f", PathBuf::new(), text);
+        let mut source = Source::new("f", text);
         source.hide(12..text.len());
         assert_eq!(source.shown_line(text.find("hunter2").unwrap()), " …");
         assert_eq!(source.shown_line(9), "b = …");

@@ -24,6 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const READERS: Duration = Duration::from_millis(100);
 
 /// What writer and checkpoints know together of the write-ahead log.
+#[derive(Default)]
 pub(super) struct Log {
     state: Mutex<State>,
     changed: Condvar,
@@ -114,7 +115,7 @@ impl Checkpoints {
     pub(super) fn start(path: &Path) -> rusqlite::Result<Self> {
         let connection = schema::open_writable(path)?;
         connection.busy_timeout(READERS)?;
-        let log = Arc::new(Log { state: Mutex::default(), changed: Condvar::new(), turn: Mutex::default() });
+        let log = Arc::new(Log::default());
         let worker = Worker { connection, log: log.clone(), failing: false };
         let thread = thread::Builder::new().name("catalog-checkpoints".into()).spawn(move || worker.run());
         let thread = thread.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;

@@ -2,11 +2,11 @@
 //! one type, [`Sqlite`], for what one of them owes another (a record and its event, a seal and its job) is one
 //! transaction. It decides nothing: which change is right in which state is said by the ports.
 //!
-//! - [`writer`]: one thread that writes, and commits together whatever waits for it.
-//! - [`readers`]: read-only connections beside it; a reader never waits for the writer, nor the writer for a reader.
-//! - [`checkpoints`]: the thread that copies the write-ahead log into the database.
-//! - [`schema`]: opening, migrations, and what a boot finds out.
-//! - one file a port: [`files`] (with [`records`] and [`appends`]), [`uploads`], [`events`], [`jobs`]; [`columns`] is
+//! - `writer`: one thread that writes, and commits together whatever waits for it.
+//! - `readers`: read-only connections beside it; a reader never waits for the writer, nor the writer for a reader.
+//! - `checkpoints`: the thread that copies the write-ahead log into the database.
+//! - `schema`: opening, migrations, and what a boot finds out.
+//! - one file a port: `files` (with `records` and `appends`), `uploads`, `events`, `jobs`; `columns` is
 //!   between rows and types.
 
 mod appends;
@@ -75,11 +75,12 @@ impl Sqlite {
         Ok((Self { writer, readers, _checkpoints: checkpoints, head, jobs_woken, _lock: lock }, opened))
     }
 
-    /// Runs `work` as one transaction, and answers after its COMMIT. A caller that goes away does not undo it.
+    /// Runs `work` in a transaction, and answers after its COMMIT. A caller that goes away does not undo it. It may be run
+    /// again, where a neighbour in the same transaction failed.
     async fn write<T: Send + 'static>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&mut Change<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         self.writer.run(operation, work).await
     }

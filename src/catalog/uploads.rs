@@ -77,7 +77,7 @@ impl Catalog for Sqlite {
         // Each part asks for its upload; only the first one has to write.
         match self.upload(&row.key).await? {
             Some(found) if !is_replaceable(&found) => Ok(OpenAnswer::Row(found)),
-            _ => self.write("open an upload", move |change| open(change, row)).await,
+            _ => self.write("open an upload", move |change| open(change, &row)).await,
         }
     }
 
@@ -125,11 +125,11 @@ impl Catalog for Sqlite {
     }
 
     async fn announce(&self, id: UploadId, announced: Announced, path: Option<String>) -> Result<ChangeAnswer, Fault> {
-        self.write("note what was announced", move |change| announce(change, id, &announced, path)).await
+        self.write("note what was announced", move |change| announce(change, id, &announced, path.as_deref())).await
     }
 
     async fn keep_receipt(&self, id: UploadId, receipt: Receipt, at: Timestamp) -> Result<ChangeAnswer, Fault> {
-        self.write("keep a receipt", move |change| keep_receipt(change, id, receipt, at)).await
+        self.write("keep a receipt", move |change| keep_receipt(change, id, &receipt, at)).await
     }
 
     async fn receipt(&self, id: UploadId, number: u32) -> Result<Option<Receipt>, Fault> {
@@ -236,7 +236,7 @@ impl Catalog for Sqlite {
     }
 }
 
-fn open(change: &mut Change<'_>, row: UploadRow) -> rusqlite::Result<OpenAnswer> {
+fn open(change: &mut Change<'_>, row: &UploadRow) -> rusqlite::Result<OpenAnswer> {
     let key = &row.key;
     let found = change.find(BY_KEY, (&key.collection, &key.principal, &key.session), get_upload)?;
     let replaced = match found {
@@ -299,27 +299,27 @@ fn announce(
     change: &Change<'_>,
     id: UploadId,
     announced: &Announced,
-    path: Option<String>,
+    path: Option<&str>,
 ) -> rusqlite::Result<ChangeAnswer> {
     let storage: Option<String> =
         change.find("SELECT storage FROM upload WHERE id = ?1 AND state = 'receiving'", [id.0], |row| row.get(0))?;
     let Some(storage) = storage else { return Ok(ChangeAnswer::WrongState) };
-    if let Some(path) = &path
+    if let Some(path) = path
         && is_taken(change, &storage, path, Some(id))?
     {
-        return Ok(ChangeAnswer::PathTaken { path: path.clone() });
+        return Ok(ChangeAnswer::PathTaken { path: path.to_owned() });
     }
     // What is not said now was perhaps said before.
     change.execute(
         "UPDATE upload SET file_name = coalesce(?2, file_name), size = coalesce(?3, size),
                            total_parts = coalesce(?4, total_parts), user = coalesce(?5, user), path = coalesce(?6, path)
          WHERE id = ?1",
-        (id.0, &announced.file_name, announced.size.map(bits), announced.total_parts, &announced.user, &path),
+        (id.0, &announced.file_name, announced.size.map(bits), announced.total_parts, &announced.user, path),
     )?;
     Ok(ChangeAnswer::Done)
 }
 
-fn keep_receipt(change: &Change<'_>, id: UploadId, receipt: Receipt, at: Timestamp) -> rusqlite::Result<ChangeAnswer> {
+fn keep_receipt(change: &Change<'_>, id: UploadId, receipt: &Receipt, at: Timestamp) -> rusqlite::Result<ChangeAnswer> {
     let touched = change.execute(
         "UPDATE upload SET touched = max(touched, ?2),
                            parts = parts + NOT EXISTS (SELECT 1 FROM part WHERE upload = ?1 AND number = ?3)

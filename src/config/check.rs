@@ -233,6 +233,14 @@ impl Checker<'_> {
                 format!("`api.{}` has nothing to put in for `{{{}}}`", dialect.as_str(), written(*placeholder));
             self.error(&path.key("path"), message);
         }
+        let extension = path.key("extension");
+        if dialect == Dialect::Relay
+            && collection.extension.as_deref() != Some("json")
+            && !self.broken.touches(&extension)
+        {
+            let message = "`api.relay` serves files whose names end in `.json`, and no others";
+            self.error_with_help(&extension, message, Some("write `extension = \"json\"`".to_owned()));
+        }
     }
 
     /// It appends to one file, which no check may hold back.

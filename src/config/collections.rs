@@ -21,6 +21,11 @@ pub struct CollectionSection {
     #[serde(deserialize_with = "template_from_text", serialize_with = "template_to_text")]
     #[schemars(with = "String", example = &"{tenant}/{file_name}")]
     pub path: PathTemplate,
+    /// The one extension that its files have, without the dot. Others are refused, and left alone where they lie in the
+    /// storage already.
+    #[serde(default, deserialize_with = "extension_from_text", skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"json")]
+    pub extension: Option<String>,
     /// A larger file is refused as early as its size is known.
     #[serde(default = "default_max_file_size")]
     pub max_file_size: ByteSize,
@@ -102,6 +107,7 @@ impl CollectionSection {
             name: Arc::from(name),
             storage: self.storage.as_str().into(),
             path: self.path.clone(),
+            extension: self.extension.as_deref().map(Arc::from),
             max_file_size: self.max_file_size.get(),
             sha256: self.digest == DigestSection::Sha256,
             verify: match self.verify {
@@ -115,6 +121,17 @@ impl CollectionSection {
 
 fn template_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathTemplate, D::Error> {
     PathTemplate::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn extension_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match text.split('.').all(is_plain) {
+        true => Ok(Some(text)),
+        false => Err(de::Error::custom(format_args!(
+            "`{text}` is no extension: write letters and digits without the dot before them, as \"json\""
+        ))),
+    }
 }
 
 fn template_to_text<S: Serializer>(template: &PathTemplate, serializer: S) -> Result<S::Ok, S::Error> {

@@ -224,7 +224,7 @@ fn kind_of(actual: &Actual) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::PathBuf;
+    use std::path::Path;
 
     use serde::Deserialize;
 
@@ -250,7 +250,7 @@ mod tests {
     fn decode_text(text: &str) -> (Option<Whole>, Vec<String>) {
         let mut diagnostics = Diagnostics::default();
         let variables = BTreeMap::from([("FIVE".to_owned(), "5".to_owned())]);
-        let read = file::read("f", PathBuf::new(), text, &variables, &mut diagnostics);
+        let read = file::read("f", Path::new(""), text, &variables, &mut diagnostics);
         let document = Document::of(vec![read.layer]);
         let whole = decode(&document, &mut Broken::default(), &mut diagnostics);
         diagnostics.sort();

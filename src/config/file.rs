@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use figment::value::{Dict, Value};
@@ -25,13 +25,13 @@ pub struct Read {
 /// Reads `text`, known to people as `name`.
 pub fn read(
     name: &str,
-    folder: PathBuf,
+    folder: &Path,
     text: &str,
     variables: &BTreeMap<String, String>,
     diagnostics: &mut Diagnostics,
 ) -> Read {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut source = Source::new(name, folder.clone(), text);
+    let mut source = Source::new(name, text);
     hide_secrets(table.get_ref(), &mut source);
     let source = Arc::new(source);
     let has_syntax_errors = !errors.is_empty();
@@ -43,7 +43,7 @@ pub fn read(
     }
     let mut reader = Reader {
         source,
-        surroundings: Surroundings { variables, folder: &folder },
+        surroundings: Surroundings { variables, folder },
         written: BTreeMap::new(),
         broken: Vec::new(),
         diagnostics,
@@ -265,7 +265,7 @@ mod tests {
 
     fn read_text(text: &str) -> (Document, Diagnostics) {
         let mut diagnostics = Diagnostics::default();
-        let read = read("config.toml", PathBuf::from("/"), text, &BTreeMap::new(), &mut diagnostics);
+        let read = read("config.toml", Path::new("/"), text, &BTreeMap::new(), &mut diagnostics);
         (Document::of(vec![read.layer]), diagnostics)
     }
 

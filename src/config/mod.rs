@@ -91,7 +91,7 @@ pub fn load(options: &LoadOptions) -> Result<Config, Diagnostics> {
             return Err(diagnostics);
         }
     };
-    let read = file::read(&file.name, file.folder.clone(), &file.text, &options.variables, &mut diagnostics);
+    let read = file::read(&file.name, &file.folder, &file.text, &options.variables, &mut diagnostics);
     let mut broken = Broken::default();
     read.broken.into_iter().for_each(|path| broken.add(path));
 

@@ -71,6 +71,7 @@ root = "files"
 [collection.societes]
 storage = "files"
 path = "{tenant}/{file_name}"
+extension = "json"
 [api.relay]
 collection = "societes"
 "#;
@@ -331,6 +332,8 @@ fn dialects_can_live_with_their_collection() {
         "7:8 collection.societes.path: the path must hold `{tenant}`, for `api.relay`",
     );
     refused(&relay_with("{file_name}", "{session_id}_{file_name}"), "nothing to put in for `{session_id}`");
+    refused(&relay_with("extension = \"json\"\n", ""), "`api.relay` serves files whose names end in `.json`");
+    refused(&relay_with("\"json\"", "\".json\""), "8:13 collection.societes.extension: `.json` is no extension");
     let shared = relay_with("[api.relay]", "[api.fileupload]\ncollection = \"societes\"\n[api.relay]").errors();
     assert!(shared.iter().any(|error| error.contains("belongs to `api.fileupload` already")), "{shared:#?}");
     let upload =
@@ -381,7 +384,7 @@ fn other_machines_are_let_in_by_word_only() {
     let open = relay_and("[server]\nlisten = [\"localhost:1\", \"0.0.0.0:1\", \"[::]:1\"]\n");
     let errors = open.errors();
     assert_eq!(errors.len(), 2, "{errors:#?}");
-    assert!(errors[0].starts_with("11:26 server.listen[1]: `0.0.0.0:1` can be reached"), "{errors:#?}");
+    assert!(errors[0].starts_with("12:26 server.listen[1]: `0.0.0.0:1` can be reached"), "{errors:#?}");
     assert_eq!(open.set("TIDEGATE_AUTH__ANONYMOUS", "everywhere").config().server.listen.len(), 3);
     let nobody = relay_and("[server]\nlisten = [\"0.0.0.0:1\"]\n[auth]\nanonymous = \"nowhere\"\n").config();
     assert_eq!(nobody.warnings.count(Severity::Warning), 1);
@@ -429,7 +432,7 @@ fn shows_what_is_in_force_and_why() {
         line.split_once("  # ").map(|(value, origin)| (value.trim_end().to_owned(), origin.to_owned())).unwrap()
     };
     let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
-    assert_eq!(line("keep"), pair("keep = \"7d\"", "config.toml:11:8"));
+    assert_eq!(line("keep"), pair("keep = \"7d\"", "config.toml:12:8"));
     assert_eq!(
         line("expire_after"),
         pair("expire_after = \"2h\"", "environment variable TIDEGATE_STAGING__EXPIRE_AFTER")

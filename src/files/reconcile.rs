@@ -195,7 +195,7 @@ impl Files {
         let mut entries = storage.list_files(folder).await?;
         while let Some(found) = entries.try_next().await? {
             let file_name = found.path.rsplit('/').next().unwrap_or(&found.path).to_owned();
-            if name::file_name(&file_name).is_err() || known.get(&file_name) == Some(&found.identity) {
+            if !is_adopted(collection, &file_name) || known.get(&file_name) == Some(&found.identity) {
                 continue;
             }
             if let Err(fault) = self.take_up(collection, tenant, &file_name).await {
@@ -263,7 +263,11 @@ impl Files {
         }
         let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
         for _ in 0..TRIES {
-            let settled = match storage.open(&path, None).await? {
+            let opened = match is_adopted(collection, file_name) {
+                true => storage.open(&path, None).await?,
+                false => None,
+            };
+            let settled = match opened {
                 None => self.settle_missing(storage, &path).await?,
                 Some(opened) => self.settle_found(collection, storage, tenant, file_name, &path, opened).await?,
             };
@@ -391,6 +395,12 @@ impl Files {
         });
         self.core.catalog.shun(file, former).await
     }
+}
+
+/// Whether a file of this name is one of the collection's, wherever it came from. Others are left alone, and nothing is said
+/// of them.
+fn is_adopted(collection: &Collection, file_name: &str) -> bool {
+    name::file_name(file_name).is_ok() && collection.takes(file_name)
 }
 
 /// The folder that holds a tenant's files, where the path template puts them into one.

@@ -251,6 +251,7 @@ fn collection(name: &str, plugins: &[&str]) -> Collection {
         name: name.into(),
         storage: "files".into(),
         path: PathTemplate::parse("{tenant}/{file_name}").unwrap(),
+        extension: None,
         max_file_size: 1,
         sha256: false,
         verify: Verify::Off,

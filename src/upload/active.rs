@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::Uploads;
-use super::error::{UploadError, sealed};
+use super::error::{UploadError, check_extension, sealed};
 use super::front::Front;
 use super::ledger::Ledger;
 use super::port::{
@@ -451,7 +451,7 @@ impl Uploads {
 
     fn check_announced(&self, collection: &Collection, said: &Announced) -> Result<(), UploadError> {
         if let Some(name) = &said.file_name {
-            crate::name::file_name(name)?;
+            check_extension(collection, &crate::name::file_name(name)?)?;
         }
         match said.size {
             Some(size) if size > collection.max_file_size => {

@@ -2,6 +2,7 @@
 
 use super::ledger::Incomplete;
 use super::port::Issue;
+use crate::collection::Collection;
 use crate::fault::Fault;
 use crate::name::NameError;
 
@@ -38,6 +39,16 @@ pub(super) fn issues_text(issues: &[Issue]) -> String {
         path => format!("{path}: {}", issue.message),
     });
     lines.collect::<Vec<_>>().join("; ")
+}
+
+/// A name that is none for this collection.
+pub(super) fn check_extension(collection: &Collection, file_name: &str) -> Result<(), UploadError> {
+    match &collection.extension {
+        Some(extension) if !collection.takes(file_name) => {
+            Err(UploadError::Field { field: "file name", message: format!("it must end in `.{extension}`") })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why no more bytes are taken.

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::Uploads;
-use super::error::UploadError;
+use super::error::{UploadError, check_extension};
 use super::front::Front;
 use super::port::{Candidate, SpoolFile, Verdict};
 use crate::collection::{Collection, PathValues};
@@ -49,6 +49,7 @@ impl Uploads {
         file_name: &str,
     ) -> Result<WholeIntake, UploadError> {
         let (tenant, file_name) = (name::tenant(tenant)?, name::file_name(file_name)?);
+        check_extension(collection, &file_name)?;
         let path = collection.path.render(PathValues { tenant: &tenant, file_name: &file_name, session_id: "" });
         Ok(WholeIntake {
             uploads: self.clone(),

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate::catalog::config::Durability;
@@ -155,6 +156,27 @@ async fn a_caller_that_goes_away_undoes_nothing() {
         id
     };
     assert_eq!(fixture.open().uploads.receipts(id).await.unwrap().len(), 100);
+}
+
+/// More than is copied at once, and then nothing: the log is copied, emptied, and nothing in it was lost.
+#[tokio::test]
+async fn the_write_ahead_log_is_taken_in_while_the_catalog_is_open() {
+    let fixture = OnDisk::new(Durability::Process);
+    let ports = fixture.open();
+    let name = "x".repeat(100_000);
+    for _ in 0..100 {
+        ports.files.announce(event(EventKind::FileDeleted, &record("t", &name, "v"))).await.unwrap();
+    }
+    let log = fixture.path().with_extension("db-wal");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while std::fs::metadata(&log).unwrap().len() > 0 {
+        assert!(Instant::now() < deadline, "the log stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(std::fs::metadata(fixture.path()).unwrap().len() > 10_000_000);
+    assert_eq!(ports.events.read_after(0, 1000).await.unwrap().len(), 100);
+    ports.files.announce(event(EventKind::FileDeleted, &record("t", "f", "v"))).await.unwrap();
+    assert_eq!(*ports.events.head().borrow(), 101);
 }
 
 const CHILD: &str = "TIDEGATE_TEST_CATALOG";

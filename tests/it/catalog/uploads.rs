@@ -150,8 +150,11 @@ pub async fn a_path_is_reserved(fixture: &impl Fixture) {
     let own = ports.uploads.announce(first.id, Announced::default(), Some(path.clone())).await.unwrap();
     assert_eq!(own, ChangeAnswer::Done);
 
-    // What ended lets go of it.
-    ports.uploads.end_upload(first.id, UploadState::Receiving, end(UploadState::Aborted)).await.unwrap();
+    // It stays reserved after the seal; what ended lets go of it.
+    ports.uploads.seal(first.id, time(1)).await.unwrap();
+    let named = ports.uploads.announce(second, Announced::default(), Some(path.clone())).await.unwrap();
+    assert_eq!(named, ChangeAnswer::PathTaken { path: path.clone() });
+    ports.uploads.end_upload(first.id, UploadState::Received, end(UploadState::Aborted)).await.unwrap();
     let named = ports.uploads.announce(second, Announced::default(), Some(path.clone())).await.unwrap();
     assert_eq!(named, ChangeAnswer::Done);
     assert_eq!(ports.uploads.open_upload(with_path("2_3", &path)).await.unwrap(), taken);

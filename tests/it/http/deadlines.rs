@@ -101,13 +101,13 @@ async fn a_slow_body_is_waited_for() {
     }))
     .await;
     let mut client = served.connect().await;
-    client.send("POST /fileupload/length HTTP/1.1\ncontent-length: 12", b"").await;
-    let mut pace = tokio::time::interval(SHORT / 4);
-    for _ in 0..12 {
+    client.send("POST /fileupload/length HTTP/1.1\ncontent-length: 16", b"").await;
+    let mut pace = tokio::time::interval(SHORT / 8);
+    for _ in 0..16 {
         pace.tick().await;
         client.write(b"x").await;
     }
-    assert_eq!(client.answer(false).await.text(), "12");
+    assert_eq!(client.answer(false).await.text(), "16");
 }
 
 #[tokio::test]

@@ -238,6 +238,7 @@ fn places(folder: &TempDir, options: &Options, validation: Arc<HeldValidation>) 
             name: name.into(),
             storage: "files".into(),
             path: PathTemplate::parse(path).unwrap(),
+            extension: None,
             max_file_size: options.max_file_size,
             sha256,
             verify: Verify::Off,
