@@ -3,7 +3,6 @@
 
 pub mod gateway;
 pub mod multipart;
-pub mod webdriver;
 
 use std::time::Duration;
 

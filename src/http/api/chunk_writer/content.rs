@@ -193,6 +193,11 @@ impl ApiResponse for FileAnswer {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures_util::stream::BoxStream;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -249,6 +254,36 @@ mod tests {
             let json = json_of(bytes.clone()).await;
             assert_eq!(json["encoding"], "base64");
             assert_eq!(STANDARD.decode(json["content"].as_str().unwrap()).unwrap(), bytes);
+        }
+    }
+
+    /// Zeros without end, and how often they were asked for.
+    struct Counted(AtomicUsize);
+
+    #[async_trait]
+    impl Content for Counted {
+        async fn read_at(&self, _offset: u64, length: usize) -> io::Result<Bytes> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![0; length].into())
+        }
+
+        fn stream(self: Arc<Self>, _range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
+            stream::empty().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_is_read_no_faster_than_it_is_sent() {
+        for utf8 in [true, false] {
+            let content = Arc::new(Counted(AtomicUsize::new(0)));
+            let file = AppendReader { length: 1 << 50, content: content.clone(), utf8, ..no_file() };
+            let body = as_json(file).into_response().into_body();
+            let mut pieces = Box::pin(body.into_bytes_stream());
+            assert!(pieces.next().await.unwrap().unwrap().starts_with(b"{"));
+            for sent in 1..50 {
+                assert!(pieces.next().await.unwrap().unwrap().len() <= PIECE * 6);
+                assert_eq!(content.0.load(Ordering::Relaxed), sent);
+            }
         }
     }
 

@@ -116,6 +116,10 @@ pub fn add_examples(document: &mut Value) {
     let empty = refused("the body is empty; send the bytes to append");
     set_response_example(document, "post", "/write_chunk_binary", 400, empty);
 
+    // The other representations of the file are no JSON.
+    if let Some(json) = document.pointer_mut("/paths/~1get_file/get/responses/200/content/application~1json") {
+        json["example"] = json!({ "content": "first line\n" });
+    }
     set_response_example(document, "get", "/get_file", 416, refused("the range lies outside of the file's 11 bytes"));
     let cleared = json!({ "success": true, "message": "the file is empty" });
     set_response_example(document, "post", "/clear_file", 200, cleared);
