@@ -50,6 +50,7 @@ impl Catalog for Sqlite {
             }
             events::write(change, &event)?;
             if let Some(intent) = intent {
+                forget_upload_of(change, intent)?;
                 withdraw(change, intent)?;
             }
             Ok(CatalogAnswer::Done)
@@ -215,6 +216,15 @@ fn declare(change: &Change<'_>, intent: &Intent) -> rusqlite::Result<i64> {
 fn withdraw(change: &Change<'_>, intent: i64) -> rusqlite::Result<()> {
     change.execute("DELETE FROM intent WHERE id = ?1", [intent])?;
     Ok(())
+}
+
+fn forget_upload_of(change: &Change<'_>, intent: i64) -> rusqlite::Result<()> {
+    let upload: Option<Option<i64>> =
+        change.find("SELECT upload FROM intent WHERE id = ?1", [intent], |row| row.get(0))?;
+    match upload.flatten() {
+        Some(upload) => uploads::forget(change, UploadId(upload)),
+        None => Ok(()),
+    }
 }
 
 fn intents(connection: &Connection) -> rusqlite::Result<Vec<Intent>> {

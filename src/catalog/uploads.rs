@@ -367,7 +367,8 @@ fn remove_owned(change: &Change<'_>, id: UploadId) -> rusqlite::Result<()> {
     jobs::release(change, ASSEMBLE, id.0)
 }
 
-fn forget(change: &Change<'_>, id: UploadId) -> rusqlite::Result<()> {
+/// Removes an upload with all that hangs on it.
+pub(super) fn forget(change: &Change<'_>, id: UploadId) -> rusqlite::Result<()> {
     remove_owned(change, id)?;
     change.execute("DELETE FROM upload WHERE id = ?1", [id.0])?;
     Ok(())

@@ -135,7 +135,7 @@ impl Files {
         self.refresh(collection, tenant).await?;
         let files = self.clone();
         // In a task of its own: a client that goes away does not leave it half done.
-        let work = tokio::spawn(async move { files.delete(&storage, &path, None).await });
+        let work = tokio::spawn(async move { files.delete(&storage, &path, None, None).await });
         work.await.map_err(|error| Fault::broken("delete a file", error))?
     }
 

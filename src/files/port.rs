@@ -263,7 +263,8 @@ pub struct Intent {
     /// The file as it will be recorded; its identity is unknown before the placement (`Local` zeroes).
     pub record: FileRecord,
     pub mark: Mark,
-    /// The upload that owes this publication; `None` for a client that has had no answer.
+    /// The upload that owes this publication, or that goes with the file that is deleted. `None` for a file that came whole in one
+    /// request: its client has had no answer.
     pub upload: Option<UploadId>,
 }
 
@@ -345,7 +346,8 @@ pub trait Catalog: Send + Sync + 'static {
     async fn intents(&self) -> Result<Vec<Intent>, Fault>;
     /// Record (in the place of the one with the same storage and path), event, upload, intent.
     async fn publish(&self, publication: Publication) -> Result<CatalogAnswer, Fault>;
-    /// Removes the record if it still has that version, writes the event, takes back the intent.
+    /// Removes the record if it still has that version, with the upload that the intent names; writes the event, takes back the
+    /// intent.
     async fn unpublish(
         &self,
         intent: Option<i64>,

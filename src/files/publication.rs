@@ -186,8 +186,15 @@ impl Files {
         });
     }
 
-    /// Deletes a published file: this version, or whatever is recorded if `version` is `None`. `false`: there is none.
-    pub async fn delete(&self, storage: &Arc<dyn Storage>, path: &str, version: Option<&str>) -> Result<bool, Fault> {
+    /// Deletes a published file: this version, or whatever is recorded if `version` is `None`. `false`: there is none. The row of
+    /// the upload that it came from goes in the same transaction, so that no crash leaves an upload that is stored without its file.
+    pub async fn delete(
+        &self,
+        storage: &Arc<dyn Storage>,
+        path: &str,
+        version: Option<&str>,
+        upload: Option<UploadId>,
+    ) -> Result<bool, Fault> {
         let catalog = &self.core.catalog;
         let gate = self.core.gates.write(storage.name(), path).await;
         let Some(record) = catalog.file(storage.name(), path).await? else { return Ok(false) };
@@ -198,7 +205,7 @@ impl Files {
             id: 0,
             action: IntentAction::Delete,
             mark: super::port::Mark::Version,
-            upload: None,
+            upload,
             record: record.clone(),
         };
         let intent = catalog.declare(intent).await?;
@@ -247,7 +254,10 @@ impl Files {
                 IntentAction::Delete => {
                     storage.remove(&intent.record.path, &intent.record.identity, self.core.durable).await?;
                     let event = event_of(&intent.record, EventKind::FileDeleted);
-                    self.core.catalog.unpublish(Some(intent.id), &intent.record, event).await?;
+                    let answer = self.core.catalog.unpublish(Some(intent.id), &intent.record, event).await?;
+                    if answer == CatalogAnswer::Refused {
+                        self.core.catalog.withdraw(intent.id).await?;
+                    }
                 }
             }
         }

@@ -158,7 +158,7 @@ impl Uploads {
             && let (Some(path), Some(version)) = (&row.path, &row.version)
             && let Some(storage) = self.files.places().storage(&row.storage)
         {
-            self.files.delete(storage, path, Some(version)).await?;
+            self.files.delete(storage, path, Some(version), Some(row.id)).await?;
         }
         self.core.catalog.forget_upload(row.id).await?;
         *slot = None;

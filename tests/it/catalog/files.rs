@@ -115,6 +115,22 @@ pub async fn a_record_is_removed_in_its_version_only(fixture: &impl Fixture) {
     assert_eq!(events(&ports).await, [event(EventKind::FileUploaded, &new), deleted]);
 }
 
+pub async fn an_upload_goes_with_its_file(fixture: &impl Fixture) {
+    let ports = fixture.open();
+    let (id, file) = (open(&ports, upload("s")).await.id, record("", "f", "v1"));
+    ports.uploads.seal(id, time(1)).await.unwrap();
+    assert_eq!(publish(&ports, &file, Some(id)).await, CatalogAnswer::Done);
+    let delete = Intent { action: IntentAction::Delete, mark: Mark::Version, ..intent(&file, Some(id)) };
+    let declared = ports.files.declare(delete).await.unwrap();
+    let deleted = event(EventKind::FileDeleted, &file);
+    let other = record("", "f", "v2");
+    assert_eq!(ports.files.unpublish(Some(declared), &other, deleted.clone()).await.unwrap(), CatalogAnswer::Refused);
+    assert!(ports.uploads.upload_by_id(id).await.unwrap().is_some());
+    assert_eq!(ports.files.unpublish(Some(declared), &file, deleted).await.unwrap(), CatalogAnswer::Done);
+    assert_eq!(ports.uploads.upload_by_id(id).await.unwrap(), None);
+    assert_eq!(ports.files.intents().await.unwrap(), []);
+}
+
 pub async fn pages_go_on_where_they_ended(fixture: &impl Fixture) {
     let ports = fixture.open();
     let mut wanted = Vec::new();

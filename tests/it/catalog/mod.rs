@@ -60,6 +60,7 @@ macro_rules! conformance {
             files: records_come_back_as_they_were_written,
             files: intents_are_found_after_reopening,
             files: a_record_is_removed_in_its_version_only,
+            files: an_upload_goes_with_its_file,
             files: pages_go_on_where_they_ended,
             files: tenants_and_totals_count_one_collection,
             files: what_was_found_is_adopted_in_the_expected_place_only,
