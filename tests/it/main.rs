@@ -5,6 +5,8 @@ mod architecture;
 mod catalog;
 mod chunk_writer;
 mod config;
+#[cfg(feature = "crash-points")]
+mod crash;
 mod fileupload;
 mod http;
 mod openapi;
