@@ -12,6 +12,9 @@ use crate::boot;
 use crate::config::{Config, LoadOptions, load};
 use crate::http::api::config::Dialect;
 
+/// Our own messages; of the libraries, what is wrong.
+const DEFAULT_FILTER: &str = "warn,tidegate=info";
+
 #[derive(Args)]
 pub struct Serve;
 
@@ -60,7 +63,7 @@ fn welcome(config: &Config, addresses: &[SocketAddr]) {
 }
 
 fn start_log(options: &LoadOptions) {
-    let filter = options.variables.get("TIDEGATE_LOG").map_or("info", String::as_str);
+    let filter = options.variables.get("TIDEGATE_LOG").map_or(DEFAULT_FILTER, String::as_str);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(io::stderr)

@@ -330,7 +330,7 @@ impl Utf8Check {
             }
             AppendSource::Staged(staged) => {
                 let size = staged.size;
-                self.update_content(Arc::new(super::content::FileContent::new(staged.file)), size).await
+                self.update_content(Arc::new(super::FileContent::new(staged.file)), size).await
             }
         }
     }

@@ -9,6 +9,7 @@
 mod append;
 pub(crate) mod content;
 mod gate;
+mod local_content;
 mod places;
 pub mod port;
 mod publication;
@@ -21,7 +22,8 @@ use crate::fault::Fault;
 use port::{Catalog, Content, FileRecord, Page, Storage, Totals};
 
 pub use append::{AppendReader, Appended, Utf8Check};
-pub use content::{FileContent, MemoryContent};
+pub use content::MemoryContent;
+pub use local_content::FileContent;
 pub use places::Places;
 pub use publication::{NewFile, Published};
 pub use reconcile::Synced;

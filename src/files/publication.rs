@@ -69,8 +69,8 @@ impl Files {
             mark: prepared.mark.clone(),
             upload: new.upload,
         };
-        let intent = match catalog.declare(intent).await {
-            Ok(intent) => intent,
+        let intent = match catalog.declare(intent.clone()).await {
+            Ok(id) => Intent { id, ..intent },
             Err(fault) => {
                 storage.abandon(prepared).await;
                 return Err(fault);
@@ -81,18 +81,20 @@ impl Files {
         let gate = self.core.gates.write(storage.name(), new.path).await;
         let placed = match storage.place(prepared, new.exclusive).await {
             Ok(placed) => placed,
-            Err(fault) => {
-                self.withdraw(intent).await;
-                return match fault.kind {
-                    FaultKind::Mismatch if new.exclusive => Ok(Published::Occupied),
-                    _ => Err(fault),
-                };
+            Err(fault) if fault.kind == FaultKind::Mismatch && new.exclusive => {
+                self.withdraw(intent.id).await;
+                return Ok(Published::Occupied);
             }
+            Err(fault) => return self.after_lost_answer(&*storage, intent, fault).await,
         };
         crash::point("publish.placed");
         record.identity = placed.identity.clone();
-        let publication =
-            Publication { intent, event: event_of(&record, EventKind::FileUploaded), record, upload: new.upload };
+        let publication = Publication {
+            intent: intent.id,
+            event: event_of(&record, EventKind::FileUploaded),
+            record,
+            upload: new.upload,
+        };
         let answer = match self.verify_placed(new.collection, &*storage, &publication.record).await {
             Ok(()) => catalog.publish(publication.clone()).await,
             Err(fault) => Err(fault),
@@ -111,6 +113,36 @@ impl Files {
             }
             Err(fault) => {
                 self.take_back(storage, placed, publication, gate, fault.is_retryable()).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// A placement that failed may have been done all the same: a store's answer can be lost on its way. Where the file is at its path
+    /// the publication goes on; where that cannot be told the intent stays, and the next start tells.
+    async fn after_lost_answer(&self, storage: &dyn Storage, intent: Intent, fault: Fault) -> Result<Published, Fault> {
+        match storage.find_placed(&intent).await {
+            Ok(None) => {
+                self.withdraw(intent.id).await;
+                Err(fault)
+            }
+            Ok(Some(found)) => {
+                let record = FileRecord { identity: found.identity, ..intent.record };
+                let event = event_of(&record, EventKind::FileUploaded);
+                let publication = Publication { intent: intent.id, record, event, upload: intent.upload };
+                match self.core.catalog.publish(publication.clone()).await? {
+                    CatalogAnswer::Done => Ok(Published::Stored(Box::new(publication.record))),
+                    CatalogAnswer::Refused => {
+                        storage
+                            .remove(&publication.record.path, &publication.record.identity, self.core.durable)
+                            .await?;
+                        self.withdraw(intent.id).await;
+                        Ok(Published::Refused)
+                    }
+                }
+            }
+            Err(unknown) => {
+                tracing::error!(path = intent.record.path, %unknown, "whether a file was placed is not known; the next start finds out");
                 Err(fault)
             }
         }

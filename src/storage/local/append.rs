@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::content::LocalContent;
 use super::folders::{self, Made};
 use super::{Disk, blocking, check_path, fault, identity_of, is_regular, publish, size_of, split};
 use crate::fault::{Fault, FaultKind};
+use crate::files::FileContent;
 use crate::files::port::{AppendFile, AppendSource, Content, Identity};
 use crate::kernel::{self, Entry};
 
@@ -136,6 +136,6 @@ impl AppendFile for LocalAppendFile {
     }
 
     fn content(&self) -> Arc<dyn Content> {
-        Arc::new(LocalContent::new(self.file.clone()))
+        Arc::new(FileContent::new(self.file.clone()))
     }
 }

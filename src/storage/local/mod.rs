@@ -8,7 +8,6 @@
 //! Everything is reached from the open root folder, one path at a time, and no symlink on the way is followed.
 
 mod append;
-mod content;
 mod folders;
 mod listing;
 mod publish;
@@ -27,13 +26,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::fault::{Fault, FaultKind};
+use crate::files::FileContent;
 use crate::files::port::{
     AppendFile, Capabilities, FolderMark, Found, Identity, Intent, Mark, Opened, Placed, Prepared, Staged, Storage,
     Version,
 };
 use crate::kernel;
-
-use content::LocalContent;
 
 /// The folder under the root that holds what is on its way in or out. Never listed, swept at boot.
 const HIDDEN_FOLDER: &str = ".tidegate";
@@ -193,7 +191,7 @@ impl Storage for LocalStorage {
         Ok(is_regular(&found).then(|| Opened {
             identity: identity_of(&found),
             modified: modified_of(&found),
-            content: Arc::new(LocalContent::new(Arc::new(file))),
+            content: Arc::new(FileContent::new(Arc::new(file))),
         }))
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
 
-use crate::files::port::Content;
+use super::port::Content;
 use crate::kernel;
 
 /// One piece of a stream. Measured against 64 KiB and 1 MiB: the first costs a quarter of the throughput, the
@@ -23,18 +23,19 @@ const SMALL: u64 = 64 << 10;
 /// Pieces that are read ahead on the blocking pool after the page cache had not one, before it is asked again.
 const FROM_DISK: u32 = 16;
 
-pub struct LocalContent {
+/// An open local file, in a storage or in staging. Whatever happens to its path, these bytes stay.
+pub struct FileContent {
     file: Arc<File>,
 }
 
-impl LocalContent {
+impl FileContent {
     pub fn new(file: Arc<File>) -> Self {
         Self { file }
     }
 }
 
 #[async_trait]
-impl Content for LocalContent {
+impl Content for FileContent {
     async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
         if length as u64 <= PIECE
             && let Some(data) = read_on_the_spot(&self.file, offset, length)?
@@ -90,7 +91,7 @@ fn piece_end(range: &Range<u64>) -> u64 {
     range.end.min(range.start.saturating_add(PIECE))
 }
 
-impl LocalContent {
+impl FileContent {
     async fn whole(self: Arc<Self>, range: Range<u64>) -> io::Result<Bytes> {
         let length = range.end.saturating_sub(range.start);
         let data = self.read_at(range.start, usize::try_from(length).unwrap_or(usize::MAX)).await?;
