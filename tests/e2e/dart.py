@@ -1,0 +1,49 @@
+"""Makes the Dart client from the OpenAPI document, and runs Dart programs with it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway import ROOT
+
+DART = ROOT / "tests/.cache/dart/dart"
+HERE = Path(__file__).parent / "dart"
+STAND_INS = ("collection", "http", "intl", "meta")
+
+
+def generate(folder):
+    """As openapi/README.md says."""
+    generator = Path(sys.executable).with_name("openapi-generator-cli")
+    command = [generator, "generate", "--config", "openapi/dart.yaml", "--output", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def write_package_config(client):
+    """What `dart pub get` would write, with the stand-ins in the places of the packages."""
+    packages = {name: (HERE / "stand_ins" / name, "3.0") for name in STAND_INS}
+    packages["tidegate_client"] = (client, "2.18")
+    config = {
+        "configVersion": 2,
+        "packages": [
+            {"name": name, "rootUri": folder.as_uri(), "packageUri": "lib/", "languageVersion": version}
+            for name, (folder, version) in packages.items()
+        ],
+    }
+    path = client / ".dart_tool" / "package_config.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(config))
+    return path
+
+
+def start(package_config, program, *arguments):
+    command = [DART, f"--packages={package_config}", "--enable-asserts", HERE / "bin" / program, *arguments]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

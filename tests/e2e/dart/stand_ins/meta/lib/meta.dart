@@ -1,0 +1,2 @@
+/// The generated client imports annotations from here and uses none.
+library;

@@ -1,0 +1,125 @@
+"""A Dart client generated from the OpenAPI document by the public generator, in a real Dart VM."""
+
+import hashlib
+import json
+import random
+import re
+
+import pytest
+
+import dart
+from accounts import statement
+
+SOCIETE = "Société Générale des Eaux"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dart") / "client"
+    warnings = [line for line in dart.generate(folder).splitlines() if "[WARN]" in line or "ERROR" in line]
+    folder.joinpath("warnings.txt").write_text("\n".join(warnings))
+    return folder
+
+
+@pytest.fixture
+def programs():
+    started = []
+    yield started
+    for program in started:
+        program.kill()
+        program.wait()
+
+
+def test_the_generator_has_nothing_to_complain_of(client):
+    assert client.joinpath("warnings.txt").read_text() == ""
+
+
+def test_names_read_well(client):
+    methods = []
+    for path in client.glob("lib/api/*_api.dart"):
+        methods += re.findall(r"^  Future<[^ ]+> (\w+)\(", path.read_text(), re.MULTILINE)
+    methods = [name for name in methods if not name.endswith("WithHttpInfo")]
+    wanted = "uploadFile listFiles downloadFile deleteFile listSocietes syncSociete getStatus uploadChunk completeUpload"
+    wanted += " getAssemblyStatus listCompletedUploads deleteUpload writeChunk writeChunkBinary getFile clearFile"
+    assert set(wanted.split()) <= set(methods)
+    # One verb and what it is done to; no path, no HTTP method, no number that tells two of a name apart.
+    for name in methods:
+        assert not re.search(r"^api|Get$|Post$|Put$|Delete$|\d$", name), name
+        assert len(re.findall("[A-Z]", name)) <= 3, name
+    classes = [path.stem for path in client.glob("lib/model/*.dart")]
+    # The generator calls what has no name of its own after where it found it.
+    assert [name for name in classes if re.search(r"_inner|_request$|response_?\d|_\d+$|one_of|any_of", name)] == []
+
+
+def test_a_program_uploads_lists_downloads_and_deletes(gateway, client, programs, tmp_path):
+    documents = {
+        "bilan_annuel_2024.json": statement(SOCIETE, 2024, 20_000),
+        "écritures d'été_2023.json": statement(SOCIETE, 2023, 1_500_000),
+    }
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for name, content in documents.items():
+        (folder / name).write_bytes(content)
+    large = tmp_path / "vidéo été.bin"
+    large.write_bytes(random.Random(3).randbytes(3_000_001))
+
+    packages = dart.write_package_config(client)
+    listener = dart.start(packages, "listen.dart", gateway.socket_url)
+    programs.append(listener)
+    assert json.loads(listener.stdout.readline())["type"] == "connection"
+
+    program = dart.start(packages, "relay_and_upload.dart", gateway.url, folder, large)
+    programs.append(program)
+    stored = json.loads(program.stdout.readline() or complaint(program))["stored"]
+    assert (gateway.large_files / f"vidéo été_{stored}.bin").read_bytes() == large.read_bytes()
+    output, errors = program.communicate("go on\n", timeout=60)
+    assert program.returncode == 0, errors
+    told = json.loads(output)
+    assert_relay(told["relay"], documents)
+    assert_upload(told["upload"], stored, large)
+    assert not (gateway.large_files / f"vidéo été_{stored}.bin").exists()
+
+    heard = [json.loads(listener.stdout.readline()) for _ in range(len(documents) + 2)]
+    assert [message["type"] for message in heard] == ["file_uploaded"] * 2 + ["sync_completed", "file_deleted"]
+    assert {message["filename"] for message in heard[:2]} == set(documents)
+
+    # The listener comes back by itself, and hears what it missed.
+    gateway.kill()
+    gateway.start()
+    program = dart.start(packages, "relay_and_upload.dart", gateway.url, folder, large)
+    programs.append(program)
+    assert program.stdout.readline() or complaint(program)
+    following = iter(lambda: json.loads(listener.stdout.readline()), None)
+    kinds = [next(following)["type"] for _ in range(5)]
+    assert kinds == ["connection"] + ["file_uploaded"] * 2 + ["sync_completed", "file_deleted"]
+
+
+def complaint(program):
+    raise AssertionError(program.communicate(timeout=60)[1])
+
+
+def assert_relay(told, documents):
+    assert told["sizes"] == {name: len(content) for name, content in documents.items()}
+    assert told["societes"] == [SOCIETE]
+    assert (told["status"], told["synced"]) == ("ready", len(documents))
+    assert {file["filename"]: file["checksum"] for file in told["files"]} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in documents.items()
+    }
+    assert {(file["type_data"], file["annee"]) for file in told["files"]} == {
+        ("bilan", "2024"),
+        ("écritures d'été", "2023"),
+    }
+    assert told["content"].encode() == documents[told["downloaded"]]
+    assert told["left"] == [name for name in documents if name != told["downloaded"]]
+    missing, broken = told["refusals"]
+    assert missing["code"] == 404 and isinstance(missing["body"]["detail"], str)
+    assert broken["code"] == 422 and broken["body"]["issues"]
+
+
+def assert_upload(told, session, large):
+    assert (told["session"], told["status"], told["left"]) == (session, "completed", 0)
+    [listed] = told["listed"]
+    assert listed["file_name"] == f"vidéo été_{session}.bin"
+    assert (listed["file_size"], listed["user_id"]) == (large.stat().st_size, "dart")
+    [gone] = told["refusals"]
+    assert gone["code"] == 404 and gone["body"]["status"] == "error"
