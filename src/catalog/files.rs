@@ -167,7 +167,7 @@ impl Catalog for Sqlite {
         &self,
         before: Option<&AppendRecord>,
         after: AppendRecord,
-        event: NewEvent,
+        event: Option<NewEvent>,
     ) -> Result<CatalogAnswer, Fault> {
         let before = before.map(|record| (record.generation, record.length));
         self.write("record what was appended", move |change| {
@@ -180,7 +180,9 @@ impl Catalog for Sqlite {
                 return Ok(CatalogAnswer::Refused);
             }
             appends::write_append(change, &after)?;
-            events::write(change, &event)?;
+            if let Some(event) = &event {
+                events::write(change, event)?;
+            }
             Ok(CatalogAnswer::Done)
         })
         .await

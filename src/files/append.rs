@@ -33,9 +33,15 @@ impl Appenders {
 /// The state that the lock guards. Anything that fails half-way drops it, and the next call loads it anew.
 struct Appender {
     record: AppendRecord,
-    /// Whether `record` is in the catalog already.
-    recorded: bool,
+    /// What the catalog says: nothing yet, or, after a reload, what it said of another place.
+    in_catalog: Option<AppendRecord>,
     file: Option<Arc<dyn AppendFile>>,
+}
+
+impl Appender {
+    fn recorded(record: AppendRecord, file: Option<Arc<dyn AppendFile>>) -> Self {
+        Self { in_catalog: Some(record.clone()), record, file }
+    }
 }
 
 /// What an append came to.
@@ -90,6 +96,7 @@ impl Files {
         if before.length.saturating_add(length) > collection.max_file_size {
             return Ok(Appended::TooLarge { limit: collection.max_file_size });
         }
+        self.record_first(appender).await?;
         let file = match &appender.file {
             Some(file) => file.clone(),
             None => {
@@ -109,14 +116,29 @@ impl Files {
             ..before.clone()
         };
         let event = append_event(&after, EventKind::FileAppended);
-        let expected = appender.recorded.then_some(&before);
-        match self.core.catalog.appended(expected, after.clone(), event).await? {
+        match self.core.catalog.appended(Some(&before), after.clone(), Some(event)).await? {
             CatalogAnswer::Done => {
                 crash::point("append.committed");
-                *appender = Appender { record: after, recorded: true, file: Some(file) };
+                *appender = Appender::recorded(after, Some(file));
                 Ok(Appended::Done { length: appender.record.length })
             }
             CatalogAnswer::Refused => Err(changed_by_another(&before.path)),
+        }
+    }
+
+    /// A file without a record is taken for one from before the first start. So there is a record before the first byte is
+    /// written: what nobody was told of must not be taken up as content after a crash or a refused commit.
+    async fn record_first(&self, appender: &mut Appender) -> Result<(), Fault> {
+        if appender.in_catalog.as_ref() == Some(&appender.record) {
+            return Ok(());
+        }
+        let record = appender.record.clone();
+        match self.core.catalog.appended(appender.in_catalog.as_ref(), record.clone(), None).await? {
+            CatalogAnswer::Done => {
+                appender.in_catalog = Some(record);
+                Ok(())
+            }
+            CatalogAnswer::Refused => Err(changed_by_another(&record.path)),
         }
     }
 
@@ -148,12 +170,12 @@ impl Files {
             ..before.clone()
         };
         let event = append_event(&after, EventKind::FileCleared);
-        let expected = appender.recorded.then_some(&before);
-        if self.core.catalog.appended(expected, after.clone(), event).await? == CatalogAnswer::Refused {
+        let expected = appender.in_catalog.as_ref();
+        if self.core.catalog.appended(expected, after.clone(), Some(event)).await? == CatalogAnswer::Refused {
             return Err(changed_by_another(&before.path));
         }
         crash::point("clear.committed");
-        *appender = Appender { record: after, recorded: true, file: None };
+        *appender = Appender::recorded(after, None);
         let storage = self.places.storage_of(collection)?;
         remove_unrecorded(&**storage, &before.path, self.core.durable).await
     }
@@ -200,19 +222,20 @@ impl Files {
         let storage = self.places.storage_of(collection)?;
         let durable = self.core.durable;
         let record = self.core.catalog.append_record(&collection.name).await?;
-        let Some(record) = record.filter(|record| record.path == path && record.storage == *collection.storage) else {
-            return self.adopt_existing(collection, &**storage, path).await;
+        let record = match record {
+            Some(record) if record.path == path && record.storage == *collection.storage => record,
+            other => return self.adopt_existing(collection, &**storage, path, other).await,
         };
         let Some(inode) = record.inode else {
             // A clear was interrupted before the file was unlinked, or an append before its first commit.
             remove_unrecorded(&**storage, &record.path, durable).await?;
-            return Ok(Appender { record, recorded: true, file: None });
+            return Ok(Appender::recorded(record, None));
         };
         let there = storage.stat(&record.path).await?;
         match there {
             Some(found) if inode_of(&found.identity) == Some(inode) && found.identity.size() >= record.length => {
                 let file = storage.append(&record.path, Some(inode), record.length, durable).await?;
-                Ok(Appender { record, recorded: true, file: Some(file) })
+                Ok(Appender::recorded(record, Some(file)))
             }
             // This file is the gateway's own. Who replaced it took the acknowledged bytes away; what is there now is all that is left.
             _ => {
@@ -220,38 +243,39 @@ impl Files {
                     path = record.path,
                     "the append-only file was replaced or cut by another program; what is there now is taken"
                 );
-                let mut appender = self.adopt_existing(collection, &**storage, record.path.clone()).await?;
-                let after = AppendRecord { generation: record.generation + 1, ..appender.record.clone() };
+                let Appender { record: after, file, .. } =
+                    self.adopt_existing(collection, &**storage, path, Some(record.clone())).await?;
                 let event = append_event(&after, EventKind::FileCleared);
-                if self.core.catalog.appended(Some(&record), after.clone(), event).await? == CatalogAnswer::Refused {
+                let answer = self.core.catalog.appended(Some(&record), after.clone(), Some(event)).await?;
+                if answer == CatalogAnswer::Refused {
                     return Err(changed_by_another(&record.path));
                 }
-                appender.record = after;
-                appender.recorded = true;
-                Ok(appender)
+                Ok(Appender::recorded(after, file))
             }
         }
     }
 
-    /// The state of a file that has no record: the one that was there before the first start, or none.
+    /// The state of a file that has no record: the one that was there before the first start, or none. `in_catalog` is
+    /// what its record will replace.
     async fn adopt_existing(
         &self,
         collection: &Collection,
         storage: &dyn Storage,
         path: String,
+        in_catalog: Option<AppendRecord>,
     ) -> Result<Appender, Fault> {
         let mut record = AppendRecord {
             collection: collection.name.to_string(),
             storage: collection.storage.to_string(),
             path,
-            generation: 1,
+            generation: in_catalog.as_ref().map_or(1, |record| record.generation + 1),
             length: 0,
             inode: None,
             utf8: Utf8State::Valid { open: Vec::new() },
             modified: Timestamp::now(),
         };
         let Some(found) = storage.stat(&record.path).await? else {
-            return Ok(Appender { record, recorded: false, file: None });
+            return Ok(Appender { record, in_catalog, file: None });
         };
         record.length = found.identity.size();
         record.inode = inode_of(&found.identity);
@@ -260,7 +284,7 @@ impl Files {
         let mut utf8 = Utf8Check(record.utf8);
         utf8.update_content(file.content(), record.length).await?;
         record.utf8 = utf8.0;
-        Ok(Appender { record, recorded: false, file: Some(file) })
+        Ok(Appender { record, in_catalog, file: Some(file) })
     }
 }
 

@@ -388,12 +388,13 @@ pub trait Catalog: Send + Sync + 'static {
 
     // Append-only files
     async fn append_record(&self, collection: &str) -> Result<Option<AppendRecord>, Fault>;
-    /// Writes the record if generation and length are still those of `before` (`None`: there was no record).
+    /// Writes the record if generation and length are still those of `before` (`None`: there was no record). Without an
+    /// event nothing changed for readers: a file is about to get its first bytes, or was found.
     async fn appended(
         &self,
         before: Option<&AppendRecord>,
         after: AppendRecord,
-        event: NewEvent,
+        event: Option<NewEvent>,
     ) -> Result<CatalogAnswer, Fault>;
 }
 

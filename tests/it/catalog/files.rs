@@ -274,7 +274,7 @@ pub async fn an_append_is_compared_and_set(fixture: &impl Fixture) {
         let ports = fixture.open();
         let told = event(EventKind::FileAppended, &record("", "received_chunks.txt", "v"));
         let set = async |before: Option<&AppendRecord>, after: &AppendRecord| {
-            ports.files.appended(before, after.clone(), told.clone()).await.unwrap()
+            ports.files.appended(before, after.clone(), Some(told.clone())).await.unwrap()
         };
         assert_eq!(ports.files.append_record("chunks").await.unwrap(), None);
         assert_eq!(set(Some(&first), &longer).await, CatalogAnswer::Refused);
