@@ -1,8 +1,11 @@
 """Makes the Dart client from the OpenAPI document, and runs Dart programs with it."""
 
 import json
+import queue
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 from gateway import ROOT
@@ -38,12 +41,42 @@ def write_package_config(client):
     return path
 
 
-def start(package_config, program, *arguments):
-    command = [DART, f"--packages={package_config}", "--enable-asserts", HERE / "bin" / program, *arguments]
-    return subprocess.Popen(
-        [str(part) for part in command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Program:
+    """A Dart program that runs, and the lines that it prints."""
+
+    def __init__(self, package_config, program, *arguments):
+        command = [DART, f"--packages={package_config}", "--enable-asserts", HERE / "bin" / program, *arguments]
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self._lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def message(self, limit=60):
+        """The next line, which is JSON."""
+        try:
+            line = self._lines.get(timeout=limit)
+        except queue.Empty:
+            line = None
+        if line is None:
+            self.errors.seek(0)
+            raise AssertionError(f"the program said no more: {self.errors.read()}")
+        return json.loads(line)
+
+    def say(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()

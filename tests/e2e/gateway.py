@@ -28,7 +28,8 @@ def wait_until(condition, limit=10.0, what="a condition"):
     while True:
         if answer := condition():
             return answer
-        assert time.monotonic() < deadline, f"waited {limit} s for {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"waited {limit} s for {what() if callable(what) else what}")
         time.sleep(0.02)
 
 

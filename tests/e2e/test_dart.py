@@ -22,12 +22,17 @@ def client(tmp_path_factory):
 
 
 @pytest.fixture
-def programs():
-    started = []
-    yield started
+def run(client):
+    """Starts programs that end with the test."""
+    packages, started = dart.write_package_config(client), []
+
+    def run(program, *arguments):
+        started.append(dart.Program(packages, program, *arguments))
+        return started[-1]
+
+    yield run
     for program in started:
-        program.kill()
-        program.wait()
+        program.end()
 
 
 def test_the_generator_has_nothing_to_complain_of(client):
@@ -51,7 +56,7 @@ def test_names_read_well(client):
     assert [name for name in classes if re.search(r"_inner|_request$|response_?\d|_\d+$|one_of|any_of", name)] == []
 
 
-def test_a_program_uploads_lists_downloads_and_deletes(gateway, client, programs, tmp_path):
+def test_a_program_uploads_lists_downloads_and_deletes(gateway, run, tmp_path):
     documents = {
         "bilan_annuel_2024.json": statement(SOCIETE, 2024, 20_000),
         "écritures d'été_2023.json": statement(SOCIETE, 2023, 1_500_000),
@@ -63,39 +68,34 @@ def test_a_program_uploads_lists_downloads_and_deletes(gateway, client, programs
     large = tmp_path / "vidéo été.bin"
     large.write_bytes(random.Random(3).randbytes(3_000_001))
 
-    packages = dart.write_package_config(client)
-    listener = dart.start(packages, "listen.dart", gateway.socket_url)
-    programs.append(listener)
-    assert json.loads(listener.stdout.readline())["type"] == "connection"
+    listener = run("listen.dart", gateway.socket_url)
+    assert listener.message()["type"] == "connection"
 
-    program = dart.start(packages, "relay_and_upload.dart", gateway.url, folder, large)
-    programs.append(program)
-    stored = json.loads(program.stdout.readline() or complaint(program))["stored"]
-    assert (gateway.large_files / f"vidéo été_{stored}.bin").read_bytes() == large.read_bytes()
-    output, errors = program.communicate("go on\n", timeout=60)
-    assert program.returncode == 0, errors
-    told = json.loads(output)
+    program = run("relay_and_upload.dart", gateway.url, folder, large)
+    session = program.message()["stored"]
+    stored = gateway.large_files / f"vidéo été_{session}.bin"
+    assert stored.read_bytes() == large.read_bytes()
+    program.say("go on")
+    told = program.message()
     assert_relay(told["relay"], documents)
-    assert_upload(told["upload"], stored, large)
-    assert not (gateway.large_files / f"vidéo été_{stored}.bin").exists()
+    assert_upload(told["upload"], session, large)
+    assert not stored.exists()
 
-    heard = [json.loads(listener.stdout.readline()) for _ in range(len(documents) + 2)]
+    heard = [listener.message() for _ in range(len(documents) + 2)]
     assert [message["type"] for message in heard] == ["file_uploaded"] * 2 + ["sync_completed", "file_deleted"]
     assert {message["filename"] for message in heard[:2]} == set(documents)
 
-    # The listener comes back by itself, and hears what it missed.
+    # The listener comes back by itself, with the position of what it heard last.
     gateway.kill()
     gateway.start()
-    program = dart.start(packages, "relay_and_upload.dart", gateway.url, folder, large)
-    programs.append(program)
-    assert program.stdout.readline() or complaint(program)
-    following = iter(lambda: json.loads(listener.stdout.readline()), None)
-    kinds = [next(following)["type"] for _ in range(5)]
-    assert kinds == ["connection"] + ["file_uploaded"] * 2 + ["sync_completed", "file_deleted"]
-
-
-def complaint(program):
-    raise AssertionError(program.communicate(timeout=60)[1])
+    program = run("relay_and_upload.dart", gateway.url, folder, large)
+    assert program.message()["stored"]
+    heard += (again := [listener.message() for _ in range(5)])[1:]
+    assert [message["type"] for message in again] == [
+        "connection", "file_uploaded", "file_uploaded", "sync_completed", "file_deleted"
+    ]
+    positions = [message["id"] for message in heard]
+    assert positions == sorted(set(positions))
 
 
 def assert_relay(told, documents):

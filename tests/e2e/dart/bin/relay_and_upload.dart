@@ -18,15 +18,15 @@ Future<void> main(List<String> arguments) async {
   final [gateway, folder, large] = arguments;
   final client = ApiClient(basePath: gateway);
   final told = {
-    'relay': await relay(JSONRelayApi(client), Directory(folder)),
-    'upload': await upload(LargeFilesApi(client), File(large)),
+    'relay': await relay(FilesApi(client), Directory(folder)),
+    'upload': await upload(FileUploadApi(client), File(large)),
   };
   print(jsonEncode(told));
   exit(0);
 }
 
 /// Uploads every file of the folder, looks at what is there, reads one back, deletes it.
-Future<Map<String, Object?>> relay(JSONRelayApi api, Directory folder) async {
+Future<Map<String, Object?>> relay(FilesApi api, Directory folder) async {
   final sizes = <String, int>{};
   await for (final file in folder.list().where((entry) => entry is File).cast<File>()) {
     final stored = await api.uploadFile(societe, await MultipartFile.fromPath('file', file.path));
@@ -59,7 +59,7 @@ Future<Map<String, Object?>> relay(JSONRelayApi api, Directory folder) async {
 }
 
 /// Uploads the file in chunks, waits until it is assembled, looks for it in the list, deletes it.
-Future<Map<String, Object?>> upload(LargeFilesApi api, File file) async {
+Future<Map<String, Object?>> upload(FileUploadApi api, File file) async {
   final session = 'dart-${Random().nextInt(1 << 31)}';
   final bytes = await file.readAsBytes();
   final total = (bytes.length / chunkSize).ceil();
@@ -67,9 +67,9 @@ Future<Map<String, Object?>> upload(LargeFilesApi api, File file) async {
     final begin = number * chunkSize;
     final piece = bytes.sublist(begin, min(begin + chunkSize, bytes.length));
     await api.uploadChunk(
-      session,
-      number,
       MultipartFile.fromBytes('chunk', piece, filename: 'blob'),
+      number,
+      session,
       fileName: file.uri.pathSegments.last,
       totalChunks: total,
       fileSize: bytes.length,
