@@ -11,6 +11,7 @@ mod fileupload;
 mod http;
 mod openapi;
 mod promises;
+mod relay;
 mod relay_socket;
 mod storage;
 mod support;

@@ -1,8 +1,12 @@
-//! A gateway within the test's own process, on a port and in a folder of its own: real sockets, catalog, staging and
-//! storage, and two things that a test may hold still, the work that is owed and the validation within it.
+//! What tests of the whole have in common.
+//!
+//! - `process`: the gateway as it is shipped, the binary in a process of its own
+//! - `gateway`: a gateway within the test's own process, for what can be held still only there: the work that is owed and
+//!   the validation within it
 
 pub mod gateway;
 pub mod multipart;
+pub mod process;
 
 use std::time::Duration;
 
