@@ -16,6 +16,9 @@ pub enum FaultKind {
     Unavailable,
     /// The stored thing is not what the record says (another writer, a lost object).
     Mismatch,
+    /// Where a file was to go stands something else (a folder, a link) that another program put there, and it is not ours to
+    /// remove: 409.
+    Obstructed,
     /// Everything else: we are broken, or the operator's set-up is: 500.
     Broken,
 }

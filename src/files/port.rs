@@ -177,7 +177,8 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Makes a staged file ready for `place`: nothing is visible at `path` afterwards.
     /// Missing folders are made here (and removed again by `abandon` if they were made for this file alone).
-    /// With `durable`, content and folders are fsynced here and in `place`.
+    /// With `durable`, content and folders are fsynced here and in `place`. What is no folder and stands in the place of one, or is
+    /// a folder and stands in the file's place, makes both end as [`crate::fault::FaultKind::Obstructed`].
     async fn prepare(&self, staged: &Staged, path: &str, version: &Version, durable: bool) -> Result<Prepared, Fault>;
 
     /// Gives a prepared file up before it was placed: no trace is left.

@@ -168,6 +168,7 @@ mod tests {
             (FaultKind::Full, 507),
             (FaultKind::Unavailable, 503),
             (FaultKind::Broken, 500),
+            (FaultKind::Obstructed, 409),
             (FaultKind::Mismatch, 500),
         ] {
             let (got, _, body) = rendered("/get_file", Fault::new(kind, "read /secret/path").into()).await;

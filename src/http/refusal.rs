@@ -69,6 +69,7 @@ pub fn fault_status(kind: FaultKind) -> StatusCode {
     match kind {
         FaultKind::Full => StatusCode::INSUFFICIENT_STORAGE,
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Obstructed => StatusCode::CONFLICT,
         FaultKind::Mismatch | FaultKind::Broken => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -78,6 +79,7 @@ impl From<&Fault> for Refusal {
         let message = match fault.kind {
             FaultKind::Full => "there is no room left to store this; try again later",
             FaultKind::Unavailable => "not available at this moment; try again later",
+            FaultKind::Obstructed => "something that is no file of this gateway stands in the file's place",
             FaultKind::Mismatch | FaultKind::Broken => "internal error",
         };
         let mut refusal = Self::new(fault_status(fault.kind), message);

@@ -289,9 +289,13 @@ fn nanoseconds(seconds: i64, nanoseconds: u64) -> i64 {
 fn fault(operation: impl Into<String>, error: io::Error) -> Fault {
     let busy = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     let is_busy = Errno::from_io_error(&error).is_some_and(|error| busy.contains(&error));
+    let in_the_way = [Errno::NOTDIR, Errno::ISDIR, Errno::LOOP];
+    let is_obstructed = Errno::from_io_error(&error).is_some_and(|error| in_the_way.contains(&error));
     let mut fault = Fault::io(operation, error);
     if is_busy {
         fault.kind = FaultKind::Unavailable;
+    } else if is_obstructed {
+        fault.kind = FaultKind::Obstructed;
     }
     fault
 }

@@ -192,7 +192,8 @@ pub async fn place(prepared: Prepared, expected_absent: bool) -> Result<Placed, 
             ready.source = Some(source);
             let mut fault = failed(error);
             if taken {
-                fault.kind = FaultKind::Mismatch;
+                // What may be displaced and was not is a folder.
+                fault.kind = if expected_absent { FaultKind::Mismatch } else { FaultKind::Obstructed };
             }
             return Err(fault);
         }

@@ -152,8 +152,12 @@ async fn links_and_pipes_in_the_folder_are_no_files() {
         let (status, _) = relay.upload("a", name, "2").await;
         assert!(status == 200 || (400..500).contains(&status), "{name}: {status}");
     }
-    let (status, _) = relay.upload("linked", "x.json", "2").await;
-    assert!((400..500).contains(&status), "{status}");
+    fs::create_dir(folder.join("folder.json")).unwrap();
+    fs::write(folder_of(&relay).join("file"), "").unwrap();
+    for (societe, name) in [("linked", "x.json"), ("a", "folder.json"), ("file", "x.json")] {
+        let (status, refused) = relay.upload(societe, name, "2").await;
+        assert_eq!((status, keys(&refused)), (409, vec!["detail"]), "{societe}/{name}");
+    }
     assert_eq!(fs::read(&secret).unwrap(), b"\"secret\"");
     assert!(!relay.process.folder().join("x.json").exists());
 }

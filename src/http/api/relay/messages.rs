@@ -205,7 +205,7 @@ impl Refusals for UploadRefusals {
     type Body = RelayError;
     const ANSWERS: &'static [(u16, &'static str)] = &[
         (400, "A name that cannot be one or does not end in `.json`, or a form that is broken off."),
-        (409, "Another program took the file's place meanwhile: send it again."),
+        (409, "Something else stands in the file's place, put there by another program."),
         (413, "The file is larger than this gateway takes."),
         (415, "The request is no `multipart/form-data`."),
         (422, "The form has no file, or its content was refused: `issues` says why."),
@@ -227,7 +227,7 @@ pub fn examples(document: &mut Value) {
     let entry = json!({
         "filename": filename, "societe": societe, "size": 50, "last_modified": "2026-01-02T03:04:05.678+00:00",
         "type_data": "comptes", "annee": "2024",
-        "checksum": "5df7ef7f3ca6a6f03a3bf2b5c9c1cd7a0a2f2f1bbba2d0a2bb4d0f0d0a9e9a11",
+        "checksum": "21048c97971b5492f820880538307210f9c2662ec327cb75f427ba48a8edfa94",
     });
     let no_file = json!({ "detail": format!("`{societe}` has no file `{filename}`") });
     let no_societe = json!({ "detail": format!("there is no company `{societe}`") });
@@ -235,7 +235,8 @@ pub fn examples(document: &mut Value) {
     let download = "/api/files/download/{societe}/{filename}";
     let upload = "/api/files/upload/{societe}";
     let delete = "/api/files/delete/{societe}/{filename}";
-    let issue = json!({ "path": "1:10", "code": "json-syntax", "message": "a value is expected" });
+    let found = "expected a value, found `}` at line 1, column 11 (byte 10)";
+    let issue = json!({ "path": "1:11", "code": "json-syntax", "message": found });
     for (method, path, status, example) in [
         ("get", "/api/files/societes", 200, json!({ "societes": [societe] })),
         ("get", "/api/files/societe/{societe}/files", 200, json!({ "societe": societe, "files": [entry] })),
@@ -251,12 +252,7 @@ pub fn examples(document: &mut Value) {
             json!({ "message": "file uploaded", "societe": societe, "filename": filename, "size": 50 }),
         ),
         ("post", upload, 400, json!({ "detail": "file name: it must end in `.json`" })),
-        (
-            "post",
-            upload,
-            422,
-            json!({ "detail": "the file was refused: 1:10: a value is expected", "issues": [issue] }),
-        ),
+        ("post", upload, 422, json!({ "detail": format!("the file was refused: 1:11: {found}"), "issues": [issue] })),
         (
             "post",
             "/api/files/sync/{societe}",
