@@ -91,6 +91,19 @@ async fn die_at(point: &str, cases: &[(usize, Work)]) {
     }
 }
 
+/// There is no record yet of the file that the first append makes: what it leaves behind is not taken for an old file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_very_first_append() {
+    let mut world = World::new(1);
+    let gateway = world.start(Some("append.written"));
+    world.work(&gateway, Append).await.expect_err("it was to die");
+    gateway.died("append.written").await;
+    let gateway = world.start(None);
+    world.check(&gateway, true).await;
+    world.work(&gateway, Append).await.expect("nothing is killed here");
+    world.check(&gateway, true).await;
+}
+
 /// Something of everything, acknowledged and left alone.
 async fn begin(world: &mut World, gateway: &Gateway) -> Result<(), Gone> {
     for work in [Append, Append, Upload, Chunks, PutNew, PutNewLarge] {
