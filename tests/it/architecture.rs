@@ -106,6 +106,19 @@ fn plugin_folders_and_features_agree() {
     assert_eq!(built_in, folders);
 }
 
+/// A dialect is its folder and its line in the list of what is mounted.
+#[test]
+fn dialect_folders_and_the_list_of_them_agree() {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/api")).unwrap();
+    let folders: BTreeSet<_> = entries
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let listed: BTreeSet<_> = tidegate::http::api::APIS.iter().map(|api| api.name.to_owned()).collect();
+    assert_eq!(folders, listed);
+}
+
 fn is_allowed(top: &str, used: &[String]) -> bool {
     let name = used[0].as_str();
     if name == top || SEES_ALL.contains(&top) {

@@ -102,8 +102,10 @@ async fn a_symlink_at_the_path_is_replaced_and_a_folder_is_not() {
         fs::write(root.join("folder/inner"), "inner").unwrap();
         let prepared = subject.storage.prepare(&subject.stage(b"x"), "folder", &"v".into(), false).await.unwrap();
         let refused = subject.storage.place(prepared, false).await.err().unwrap();
-        assert_eq!(refused.kind, FaultKind::Mismatch);
+        assert_eq!(refused.kind, FaultKind::Obstructed);
         assert_eq!(fs::read(root.join("folder/inner")).unwrap(), b"inner");
+        let in_the_way = subject.storage.prepare(&subject.stage(b"x"), "target/x", &"v".into(), false).await;
+        assert_eq!(in_the_way.err().unwrap().kind, FaultKind::Obstructed);
     }
 }
 
