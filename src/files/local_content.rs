@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::task::JoinHandle;
 
-use super::port::Content;
+use super::port::{Content, Identity};
 use crate::kernel;
 
 /// One piece of a stream. Measured against 64 KiB and 1 MiB: the first costs a quarter of the throughput, the
@@ -26,11 +27,19 @@ const FROM_DISK: u32 = 16;
 /// An open local file, in a storage or in staging. Whatever happens to its path, these bytes stay.
 pub struct FileContent {
     file: Arc<File>,
+    /// Where others can write to the file: what it was like when it was opened.
+    version: Option<Identity>,
 }
 
 impl FileContent {
+    /// A file that nobody writes to but the gateway.
     pub fn new(file: Arc<File>) -> Self {
-        Self { file }
+        Self { file, version: None }
+    }
+
+    /// A file that other programs can write to: a stream of it ends as an error when one did so meanwhile.
+    pub fn of_version(file: Arc<File>, version: Identity) -> Self {
+        Self { file, version: Some(version) }
     }
 }
 
@@ -57,7 +66,10 @@ impl Content for FileContent {
         stream::unfold((self, start), |(content, mut reading)| async move {
             // A reader that only computes would never let anybody else on its thread otherwise.
             tokio::task::coop::consume_budget().await;
-            let piece = content.advance(&mut reading).await?;
+            let mut piece = content.advance(&mut reading).await?;
+            if reading.is_at_end() {
+                piece = piece.and_then(|piece| content.unless_changed(piece));
+            }
             if piece.is_err() {
                 // Nothing comes after an error.
                 reading.next = reading.end;
@@ -85,6 +97,10 @@ impl Reading {
         self.next = piece.end;
         (!piece.is_empty()).then_some(piece)
     }
+
+    fn is_at_end(&self) -> bool {
+        self.next == self.end && self.ahead.is_none()
+    }
 }
 
 fn piece_end(range: &Range<u64>) -> u64 {
@@ -95,7 +111,18 @@ impl FileContent {
     async fn whole(self: Arc<Self>, range: Range<u64>) -> io::Result<Bytes> {
         let length = range.end.saturating_sub(range.start);
         let data = self.read_at(range.start, usize::try_from(length).unwrap_or(usize::MAX)).await?;
-        complete(data, length)
+        self.unless_changed(complete(data, length)?)
+    }
+
+    /// The last piece of a stream. Without it nobody has all the bytes that were promised, and so nobody takes what may be of two
+    /// versions for a whole one. The time of the inode's last change says nothing here: a replacement changes it.
+    fn unless_changed(&self, piece: Bytes) -> io::Result<Bytes> {
+        let Some(Identity::Local { size, mtime, .. }) = self.version else { return Ok(piece) };
+        let found = self.file.metadata()?;
+        if (found.len(), found.mtime() * 1_000_000_000 + found.mtime_nsec()) == (size, mtime) {
+            return Ok(piece);
+        }
+        Err(io::Error::other("another program wrote into the file while it was read"))
     }
 
     fn begin(&self, piece: Range<u64>) -> JoinHandle<io::Result<Bytes>> {

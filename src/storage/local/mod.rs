@@ -191,7 +191,7 @@ impl Storage for LocalStorage {
         Ok(is_regular(&found).then(|| Opened {
             identity: identity_of(&found),
             modified: modified_of(&found),
-            content: Arc::new(FileContent::new(Arc::new(file))),
+            content: Arc::new(FileContent::of_version(Arc::new(file), identity_of(&found))),
         }))
     }
 
