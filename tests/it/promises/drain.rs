@@ -47,8 +47,7 @@ async fn told_to_stop_it_ends_what_is_under_way_and_keeps_it() {
     let sending = Slow::chunk(&home, "s", "1", &bytes_of(b'b', 70_000)).await;
     let json = format!("[{}1]", "1,".repeat(200_000));
     let uploading = Slow::file(&home, "meanwhile_1.json", json.as_bytes()).await;
-    // The gateway has begun on all three when it answers one who came after them.
-    assert_eq!(told(client.get(home.url("/readyz"))).await.0, 200);
+    is_heard(&home).await;
 
     gateway.signal(Signal::TERM);
     closes_its_door(&home).await;

@@ -67,7 +67,7 @@ impl Setup {
         };
         let limit = format!("max_file_size = \"{}\"\n", self.max_file_size);
         let keys = format!(
-            "storage = \"files\"\npath = \"{{tenant}}/{{file_name}}\"\ndigest = \"sha256\"\n{limit}{}",
+            "storage = \"files\"\npath = \"{{tenant}}/{{file_name}}\"\nextension = \"json\"\ndigest = \"sha256\"\n{limit}{}",
             checks(self.relay_checks)
         );
         dialect(self.relay, "relay", "societes", &keys);
@@ -126,9 +126,11 @@ impl Home {
         let log = Log::default();
         log.follow(child.stdout.take().unwrap());
         log.follow(child.stderr.take().unwrap());
-        let gateway = Gateway { child, log };
-        gateway.log.wait_for(0, "listens on").await;
-        gateway
+        let mut gateway = Gateway { child, log: log.clone() };
+        tokio::select! {
+            _ = log.wait_for(0, "listens on") => gateway,
+            status = gateway.ended() => panic!("it does not start: {status}\n{}", gateway.log.text()),
+        }
     }
 }
 

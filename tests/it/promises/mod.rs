@@ -103,6 +103,11 @@ impl Home {
     }
 }
 
+/// The gateway has begun on what was sent before: it answers one who came after it.
+async fn is_heard(home: &Home) {
+    assert_eq!(told(client().get(home.url("/readyz"))).await.0, 200);
+}
+
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -260,7 +260,8 @@ async fn reload_well(scene: &Scene, gateway: &Gateway, setup: &Setup, by_signal:
     } else {
         let output = scene.home.run(&["reload"]).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "reloaded config.toml\n");
+        // Warnings, as that no dialect is left, stand before it.
+        assert!(String::from_utf8(output.stdout).unwrap().ends_with("reloaded config.toml\n"));
     }
     scene.is_in_force();
 }
@@ -372,7 +373,7 @@ async fn a_request_under_way_keeps_the_configuration_that_it_began_with() {
     let file = Slow::file(home, "one_1.json", &large).await;
     let chunk = Slow::chunk(home, "s", "0", &[b'a'; 70_000]).await;
     let bytes = Slow::bytes(home, &[b'x'; 70_000]).await;
-    begun(home, 3).await;
+    is_heard(home).await;
 
     let none =
         Setup { relay: false, fileupload: false, chunk_writer: false, max_file_size: "100 KiB", ..Setup::default() };
@@ -394,11 +395,6 @@ async fn a_request_under_way_keeps_the_configuration_that_it_began_with() {
     let complete = client.post(home.url("/fileupload/complete_upload/")).json(&json!({"sessionId": "s"}));
     assert_eq!(told(complete).await.0, 200);
     assert_eq!(home.outcome(&client, "s").await, json!({"status": "completed"}));
-}
-
-/// Waits until bodies of so many requests are being received, or held for their upload.
-async fn begun(home: &Home, _count: usize) {
-    assert_eq!(told(client().get(home.url("/readyz"))).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
