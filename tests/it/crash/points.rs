@@ -85,7 +85,8 @@ async fn die_at(point: &str, cases: &[(usize, Work)]) {
             assert!(tries < TRIES, "{case} was never reached by {work:?}");
         }
         gateway.died(&case).await;
-        assert!(before > 0 && (time == 1 || world.acknowledged() > before), "{case}: nothing was acknowledged before");
+        // Two chunks are under way at once, so the second can come by before the first one is answered.
+        assert!(before > 0 && (time <= 2 || world.acknowledged() > before), "{case}: nothing was acknowledged before");
         gateway = world.start(None);
         world.check(&gateway, true).await;
     }
