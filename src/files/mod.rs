@@ -18,7 +18,7 @@ mod reconcile;
 use std::sync::Arc;
 
 use crate::collection::{Collection, PathValues};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use port::{Catalog, Content, FileRecord, Page, Storage, Totals};
 
 pub use append::{AppendReader, Appended, Utf8Check};
@@ -86,7 +86,7 @@ impl Files {
         let storage = self.places.storage_of(collection)?;
         let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
         self.refresh(collection, tenant).await?;
-        // What another program changed is taken up and tried again; one that changes it all the time gets no third look.
+        // What another program changed is taken up and tried again; one that changes it all the time gets no fourth look.
         for _ in 0..3 {
             if let Some(download) = self.open_recorded(storage, &path).await? {
                 return Ok(Some(download));
@@ -95,7 +95,8 @@ impl Files {
                 return Ok(None);
             }
         }
-        Ok(None)
+        // There is a file, if not one that stays for long enough: "none" would be wrong.
+        Err(Fault::new(FaultKind::Unavailable, format!("open `{path}`: another program goes on changing it")))
     }
 
     /// The recorded version, if the storage still has it.
