@@ -127,21 +127,30 @@ impl Head {
     }
 }
 
+/// What other programs do to the file meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Stay,
+    /// Faster than the gateway can check what it finds: it may ask its clients to come again.
+    Rename,
+    /// Answers may break off, and what is half written is not served.
+    WriteInPlace,
+}
+
 /// One who reads the name over and over, in all ways that there are.
 struct Reader {
     home: Arc<Home>,
     client: Client,
     knowledge: Arc<Knowledge>,
     dice: Dice,
-    /// Another program writes in place: answers may break off, and what is half written is not served.
-    is_torn: bool,
+    others: Others,
     reads: u64,
 }
 
 impl Reader {
-    fn start(home: &Arc<Home>, knowledge: &Arc<Knowledge>, dice: &mut Dice, is_torn: bool) -> JoinHandle<u64> {
+    fn start(home: &Arc<Home>, knowledge: &Arc<Knowledge>, dice: &mut Dice, others: Others) -> JoinHandle<u64> {
         let (home, knowledge, dice) = (home.clone(), knowledge.clone(), dice.fork());
-        let mut reader = Self { home, client: client(), knowledge, dice, is_torn, reads: 0 };
+        let mut reader = Self { home, client: client(), knowledge, dice, others, reads: 0 };
         tokio::spawn(async move {
             while !reader.knowledge.is_stopped() {
                 match reader.dice.below(5) {
@@ -167,9 +176,10 @@ impl Reader {
             Ok::<_, reqwest::Error>((Head::of(&response), response.bytes().await?))
         };
         match read.await {
-            Ok((head, _)) if self.is_torn && head.status == 404 => None,
+            Ok((head, _)) if self.others == Others::WriteInPlace && head.status == 404 => None,
+            Ok((head, _)) if self.others != Others::Stay && head.status == 503 => None,
             Ok(read) => Some(read),
-            Err(_) if self.is_torn => None,
+            Err(_) if self.others == Others::WriteInPlace => None,
             Err(error) => panic!("a download broke: {error:?}"),
         }
     }
@@ -205,7 +215,7 @@ impl Reader {
         let (status, list) = told(self.client.get(self.home.url(LIST))).await;
         assert_eq!(status, 200, "{list}");
         let files = list["files"].as_array().unwrap();
-        if self.is_torn && files.is_empty() {
+        if self.others == Others::WriteInPlace && files.is_empty() {
             return;
         }
         assert_eq!(files.len(), 1, "{list}");
@@ -321,7 +331,7 @@ async fn a_name_that_is_replaced_is_one_version_at_every_read() {
         assert_eq!((status, told["size"].as_u64()), (200, Some(body.len() as u64)), "{told}");
         knowledge.newest.fetch_max(number, Ordering::SeqCst);
         if readers.is_empty() {
-            readers.extend((0..4).map(|_| Reader::start(&home, &knowledge, &mut dice, false)));
+            readers.extend((0..4).map(|_| Reader::start(&home, &knowledge, &mut dice, Others::Stay)));
         }
     }
     counting.await.unwrap();
@@ -363,7 +373,7 @@ async fn another_program_replaces_by_rename() {
     knowledge.will_be_sent(1, &first);
     assert_eq!(home.upload(&client, "acme", NAME, &first).await.0, 200);
     let listening = listen(&home, &knowledge);
-    let readers: Vec<_> = (0..3).map(|_| Reader::start(&home, &knowledge, &mut dice, false)).collect();
+    let readers: Vec<_> = (0..3).map(|_| Reader::start(&home, &knowledge, &mut dice, Others::Rename)).collect();
     let place = home.path("data/files/acme").join(NAME);
     for number in 2..=VERSIONS {
         let large = if number % 20 == 0 { 8 << 20 } else { 1 << (5 + dice.below(13)) };
@@ -394,7 +404,7 @@ async fn another_program_writes_in_place() {
     let first = version(1, distinct(0, 1));
     knowledge.will_be_sent(1, &first);
     assert_eq!(home.upload(&client, "acme", NAME, &first).await.0, 200);
-    let readers: Vec<_> = (0..3).map(|_| Reader::start(&home, &knowledge, &mut dice, true)).collect();
+    let readers: Vec<_> = (0..3).map(|_| Reader::start(&home, &knowledge, &mut dice, Others::WriteInPlace)).collect();
     let place = home.path("data/files/acme").join(NAME);
     for number in 2..=VERSIONS {
         let body = version(number, distinct(1 << (5 + dice.below(18)), number));
