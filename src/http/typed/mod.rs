@@ -14,7 +14,7 @@ pub mod slashed;
 pub use alternatives::{JsonFormOrMultipart, TextOrNumber};
 pub use body::RawBody;
 pub use json::{Json, StreamedJson};
-pub use multipart::{FieldKind, FormField, FormSchema, Multipart, Part};
+pub use multipart::{FieldKind, FormField, FormSchema, Multipart, Part, refuse_too_large};
 pub use nullable::Nullable;
 pub use refused::{Refusals, Refused};
 pub use slashed::Slashed;

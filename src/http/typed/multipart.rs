@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
-use poem::http::{StatusCode, header};
+use parking_lot::Mutex;
+use poem::http::{HeaderMap, StatusCode, header};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -25,6 +26,20 @@ pub const TEXT_LIMIT: usize = 8 << 10;
 const FEED_AT_ONCE: usize = 256 << 10;
 /// What may come without one byte of content in it: a part's headers, or what stands before the first part.
 const BARREN_LIMIT: usize = 4 << 20;
+
+/// What a form may have beside its file: boundaries, headers, a few fields.
+const BESIDE_THE_FILE: u64 = 1 << 20;
+
+/// Refuses by the request's length what would be refused after as many bytes.
+pub fn refuse_too_large(headers: &HeaderMap, max_file_size: u64) -> Result<(), Refusal> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > max_file_size.saturating_add(BESIDE_THE_FILE) => {
+            Err(Refusal::too_large("the file", max_file_size))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// How a dialect documents its form.
 pub trait FormSchema: Send + Sync + 'static {
@@ -53,10 +68,15 @@ pub enum FieldKind {
 pub struct Multipart<F> {
     parser: multer::Multipart<'static>,
     current: Option<multer::Field<'static>>,
+    /// What the parser reads; it stops at the last boundary, and the body may go on.
+    bytes: BodyBytes,
     /// Bytes that the parser was fed since it last gave something.
     barren: Arc<AtomicUsize>,
     documented_as: PhantomData<fn() -> F>,
 }
+
+/// The body, which the parser and what comes after it read in turn; nobody ever waits for the lock.
+type BodyBytes = Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>;
 
 /// What stands before a part's content. Names are as the client wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,17 +92,20 @@ impl<F> Multipart<F> {
     pub fn new(content_type: Option<&str>, body: poem::Body) -> Result<Self, Refusal> {
         let boundary = boundary(content_type)?;
         let barren = Arc::new(AtomicUsize::new(0));
-        let feed = Feed { bytes: Box::pin(body.into_bytes_stream()), at_once: 0, barren: Arc::clone(&barren) };
-        Ok(Self { parser: multer::Multipart::new(feed, boundary), current: None, barren, documented_as: PhantomData })
+        let bytes: BodyBytes = Arc::new(Mutex::new(body.into_bytes_stream().boxed()));
+        let feed = Feed { bytes: Arc::clone(&bytes), at_once: 0, barren: Arc::clone(&barren) };
+        let parser = multer::Multipart::new(feed, boundary);
+        Ok(Self { parser, current: None, bytes, barren, documented_as: PhantomData })
     }
 
-    /// Goes to the next part; `None` after the last.
+    /// Goes to the next part; `None` after the last, when the whole body has come: one that was cut behind the last
+    /// boundary is not complete either.
     pub async fn next_part(&mut self) -> Result<Option<Part>, Refusal> {
         while self.chunk().await?.is_some() {}
         self.current = None;
         let field = self.parser.next_field().await.map_err(refusal)?;
         self.barren.store(0, Ordering::Relaxed);
-        let Some(field) = field else { return Ok(None) };
+        let Some(field) = field else { return self.rest().await.map(|()| None) };
         let headers = field.headers();
         let disposition = headers.get(header::CONTENT_DISPOSITION).map(|value| value.as_bytes()).unwrap_or_default();
         let names = disposition::parse(disposition).map_err(Refusal::bad_request)?;
@@ -93,6 +116,18 @@ impl<F> Multipart<F> {
         };
         self.current = Some(field);
         Ok(Some(part))
+    }
+
+    /// Reads what stands behind the last boundary.
+    async fn rest(&mut self) -> Result<(), Refusal> {
+        let mut length = 0;
+        while let Some(bytes) = std::future::poll_fn(|context| self.bytes.lock().poll_next_unpin(context)).await {
+            length += bytes.map_err(|error| broken_body(&error))?.len();
+            if length > BARREN_LIMIT {
+                return Err(Refusal::bad_request("there is too much behind the end of the multipart body"));
+            }
+        }
+        Ok(())
     }
 
     /// The next bytes of the current part; `None` at its end.
@@ -204,13 +239,13 @@ struct BarrenPart;
 
 /// The body on its way into the parser, which takes all that is ready each time it looks: so it is told to wait
 /// after [`FEED_AT_ONCE`].
-struct Feed<S> {
-    bytes: Pin<Box<S>>,
+struct Feed {
+    bytes: BodyBytes,
     at_once: usize,
     barren: Arc<AtomicUsize>,
 }
 
-impl<S: Stream<Item = io::Result<Bytes>>> Stream for Feed<S> {
+impl Stream for Feed {
     type Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -219,7 +254,8 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Feed<S> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match self.bytes.as_mut().poll_next(context) {
+        let polled = self.bytes.lock().poll_next_unpin(context);
+        match polled {
             Poll::Ready(Some(Ok(bytes))) => {
                 self.at_once += bytes.len();
                 if self.barren.fetch_add(bytes.len(), Ordering::Relaxed) > BARREN_LIMIT {
@@ -284,6 +320,12 @@ mod tests {
         let mut long = form(part("name=\"a\"", &"x".repeat(TEXT_LIMIT + 1)) + "--X--\r\n");
         let a = long.next_part().await.unwrap().unwrap();
         assert_eq!(long.text(&a).await.unwrap_err().status, 413);
+
+        let end = part("name=\"a\"", "b") + "--X--\r\n";
+        let pieces = [Ok(Bytes::from(end)), Err(io::Error::from(io::ErrorKind::UnexpectedEof))];
+        let mut cut = form(poem::Body::from_bytes_stream(futures_util::stream::iter(pieces)));
+        assert!(cut.next_part().await.unwrap().is_some());
+        assert_eq!(cut.next_part().await.unwrap_err().status, 400);
 
         for body in [String::new(), "--X".into(), part("name=\"a\"", "b"), "--X\r\nContent-Dispo".into()] {
             let mut cut = form(body);

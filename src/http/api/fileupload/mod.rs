@@ -7,6 +7,7 @@ mod messages;
 
 use std::sync::Arc;
 
+use poem::http::HeaderMap;
 use poem_openapi::param::Path;
 use poem_openapi::{OpenApi, Tags};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use crate::gateway::{Gateway, GatewayHandle};
 use crate::http::api::Api;
 use crate::http::errors::{PathRule, Shape};
 use crate::http::refusal::Refusal;
-use crate::http::typed::{Json, JsonFormOrMultipart, Multipart, Refused, Slashed, StreamedJson};
+use crate::http::typed::{Json, JsonFormOrMultipart, Multipart, Refused, Slashed, StreamedJson, refuse_too_large};
 use crate::upload::UploadError;
 use crate::upload::port::Announced;
 
@@ -75,8 +76,13 @@ impl FileUploadApi {
     /// The first chunk of an unknown `sessionId` begins the upload. Chunks are numbered from 0 or from 1 and come in any
     /// order, in parallel; one that is sent again replaces the one before. The fields stand in any order.
     #[oai(path = "/upload_chunk", method = "post", operation_id = "uploadChunk")]
-    async fn upload_chunk(&self, form: Multipart<ChunkForm>) -> Result<Json<Status>, Refused<ChunkRefusals>> {
+    async fn upload_chunk(
+        &self,
+        headers: &HeaderMap,
+        form: Multipart<ChunkForm>,
+    ) -> Result<Json<Status>, Refused<ChunkRefusals>> {
         let target = self.target()?;
+        refuse_too_large(headers, target.collection.max_file_size)?;
         let intake = target.gateway.uploads.part(&target.principal, &target.collection);
         chunk::receive(form, intake).await?;
         Ok(Json(Status::new("chunk uploaded")))

@@ -26,7 +26,7 @@ use crate::gateway::Gateway;
 use crate::http::download::{Download, FileHead};
 use crate::http::errors::{PathRule, Shape};
 use crate::http::refusal::Refusal;
-use crate::http::typed::{Json, Multipart, Refused, StreamedJson};
+use crate::http::typed::{Json, Multipart, Refused, StreamedJson, refuse_too_large};
 use crate::name;
 use messages::{
     Deleted, DownloadRefusals, FileList, FileRefusals, JsonDocument, NoRefusals, SocieteRefusals, Societes, Status,
@@ -158,7 +158,7 @@ impl RelayApi {
         form: Multipart<UploadForm>,
     ) -> Result<Json<Uploaded>, Refused<UploadRefusals>> {
         let target = Target::of(&self.serving)?;
-        upload::check_length(headers, target.collection.max_file_size)?;
+        refuse_too_large(headers, target.collection.max_file_size)?;
         let record = upload::receive(form, &target, &societe).await?;
         Ok(Json(Uploaded {
             message: "file uploaded".to_owned(),

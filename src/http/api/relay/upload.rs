@@ -1,30 +1,16 @@
 //! An upload's form: the one file part goes to the domain as it comes, whatever else is in the form is skipped.
 
-use poem::http::{HeaderMap, StatusCode, header};
+use poem::http::StatusCode;
 
 use super::Target;
 use super::messages::UploadForm;
 use crate::files::port::FileRecord;
 use crate::http::refusal::Refusal;
 use crate::http::typed::Multipart;
-use crate::upload::{UploadError, WholeIntake};
+use crate::upload::WholeIntake;
 
 /// The field that holds the file.
 const FIELD: &str = "file";
-
-/// What a form may have beside its file: boundaries, headers, a few fields.
-const BESIDE_THE_FILE: u64 = 1 << 20;
-
-/// Refuses by the request's length what would be refused after as many bytes.
-pub fn check_length(headers: &HeaderMap, max_file_size: u64) -> Result<(), Refusal> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match length {
-        Some(length) if length > max_file_size.saturating_add(BESIDE_THE_FILE) => {
-            Err(UploadError::TooLarge { limit: max_file_size }.into())
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Nothing is published before the form has come to its end.
 pub async fn receive(mut form: Multipart<UploadForm>, target: &Target, societe: &str) -> Result<FileRecord, Refusal> {
