@@ -4,6 +4,8 @@
 mod drain;
 mod gateway;
 mod guard;
+#[cfg(feature = "test-s3")]
+mod object_store;
 mod readers;
 mod reloads;
 mod slow;
