@@ -37,8 +37,6 @@ pub enum StartError {
     Fault(#[from] Fault),
     #[error("{0}")]
     Build(String),
-    #[error("the socket {} for `tidegate reload` cannot be made: {error}", .path.display())]
-    Control { path: PathBuf, error: io::Error },
     #[error("signals cannot be listened for: {0}")]
     Signals(io::Error),
 }
@@ -64,10 +62,12 @@ pub async fn serve(
     let drain = *config.server.deadlines.drain;
     let max_connections = config.server.max_connections;
     let control = control::Listener::bind(&config.data_dir)
-        .map_err(|error| StartError::Control { path: control::socket_path(&config.data_dir), error })?;
+        // Without it there is SIGHUP still. The system's limit on a socket's path is about a hundred bytes.
+        .inspect_err(|error| tracing::warn!(%error, "`tidegate reload` will not reach this gateway; SIGHUP does"))
+        .ok();
     ready(&config, listeners.addresses());
     let reloader = Arc::new(Reloader::new(options, config, started.clone(), site.clone()));
-    let answering = tokio::spawn(control.answer(reloader.clone()));
+    let answering = control.map(|control| tokio::spawn(control.answer(reloader.clone())));
 
     let serving = tokio::spawn(server::serve(listeners, site, max_connections, stop.clone()));
     loop {
@@ -81,7 +81,9 @@ pub async fn serve(
     stop.cancel();
     // Subscribers are told to come back, or their connections would be waited for.
     started.events.close();
-    answering.abort();
+    if let Some(answering) = answering {
+        answering.abort();
+    }
     match serving.await {
         Ok(drained) if drained.cut > 0 => {
             tracing::warn!(cut = drained.cut, "connections were cut at the end of the time for draining")
