@@ -12,6 +12,8 @@ use super::{Sqlite, schema};
 use crate::events::{Event, EventKind, EventLog, LogBounds, NewEvent, Position};
 use crate::fault::Fault;
 
+/// So many events are read on the spot: whoever follows the log asks after each commit, mostly for one.
+const FEW: u64 = 16;
 /// How many events one transaction of pruning removes: others get their turn between two.
 const PRUNED_AT_ONCE: i64 = 1000;
 
@@ -52,23 +54,27 @@ fn get_event(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
+fn read_after(connection: &Connection, after: i64, limit: i64) -> rusqlite::Result<Vec<Event>> {
+    list(
+        connection,
+        "SELECT position, kind, collection, tenant, file_name, version, size, files_count, at
+         FROM event WHERE position > ?1 ORDER BY position LIMIT ?2",
+        (after, limit),
+        get_event,
+    )
+}
+
 #[async_trait]
 impl EventLog for Sqlite {
     async fn read_after(&self, position: Position, limit: usize) -> Result<Vec<Event>, Fault> {
         // Past the last number that SQLite can count to there is nothing.
         let after = i64::try_from(position).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.readers
-            .page("read events", move |connection| {
-                list(
-                    connection,
-                    "SELECT position, kind, collection, tenant, file_name, version, size, files_count, at
-                     FROM event WHERE position > ?1 ORDER BY position LIMIT ?2",
-                    (after, limit),
-                    get_event,
-                )
-            })
-            .await
+        let is_near_the_end = self.head.borrow().saturating_sub(position) <= FEW;
+        if is_near_the_end {
+            return self.readers.few("read the latest events", |connection| read_after(connection, after, limit));
+        }
+        self.readers.page("read events", move |connection| read_after(connection, after, limit)).await
     }
 
     async fn bounds(&self) -> Result<LogBounds, Fault> {

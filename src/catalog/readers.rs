@@ -46,11 +46,20 @@ impl Readers {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Fault> {
+        self.few(operation, |connection| find(connection, sql, params, read))
+    }
+
+    /// Reads a few rows on the spot.
+    pub(super) fn few<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Fault> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let connection = (0..self.lookups.len())
             .find_map(|step| self.lookups[(first + step) % self.lookups.len()].try_lock())
             .unwrap_or_else(|| self.lookups[first % self.lookups.len()].lock());
-        find(&connection, sql, params, read).map_err(|error| error::fault(operation, error))
+        work(&connection).map_err(|error| error::fault(operation, error))
     }
 
     /// Reads on the blocking pool.
