@@ -92,6 +92,11 @@ pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Op
     native::read_cached(file, buffer, offset)
 }
 
+/// Whether `file` lies in memory alone, so that reading it waits for no disk.
+pub fn is_in_memory(file: &File) -> bool {
+    native::is_in_memory(file)
+}
+
 /// Whether the system or the filesystem does not know how, as distinct from having tried.
 fn is_unsupported(error: Errno) -> bool {
     [Errno::NOSYS, Errno::INVAL, Errno::OPNOTSUPP, Errno::NOTSUP].contains(&error)
@@ -178,6 +183,12 @@ mod native {
         }
     }
 
+    pub fn is_in_memory(file: &File) -> bool {
+        /// `TMPFS_MAGIC` of linux/magic.h.
+        const TMPFS: u64 = 0x0102_1994;
+        rustix::fs::fstatfs(file).is_ok_and(|filesystem| u64::try_from(filesystem.f_type) == Ok(TMPFS))
+    }
+
     pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
             Ok(count) => Ok(Some(count)),
@@ -210,6 +221,10 @@ mod native {
 
     pub fn whereabouts(file: BorrowedFd<'_>) -> io::Result<Whereabouts> {
         portable::whereabouts(file)
+    }
+
+    pub fn is_in_memory(_: &File) -> bool {
+        false
     }
 
     pub fn read_cached(_: &File, _: &mut [u8], _: u64) -> io::Result<Option<usize>> {

@@ -172,6 +172,8 @@ fn read_on_the_spot(file: &File, offset: u64, length: usize) -> io::Result<Optio
     let mut buffer = vec![0; length];
     match kernel::read_cached(file, &mut buffer, offset)? {
         Some(count) if count == length => Ok(Some(buffer.into())),
+        // A tmpfs cannot be asked, and need not be.
+        None if kernel::is_in_memory(file) => read(file, offset, length).map(Some),
         _ => Ok(None),
     }
 }
