@@ -155,6 +155,12 @@ impl Active {
         Some(self.new_claim(range))
     }
 
+    /// A part in an overflow file that can be brought to its place, and that place.
+    pub(super) fn claim_for_stray(self: &Arc<Self>) -> Option<(Receipt, Arc<Claim>)> {
+        let (stray, range) = self.state.lock().ledger.claim_for_stray()?;
+        Some((stray, self.new_claim(range)))
+    }
+
     fn new_claim(self: &Arc<Self>, range: Range<u64>) -> Arc<Claim> {
         Arc::new(Claim { active: self.clone(), range, settled: AtomicBool::new(false) })
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::fault::Fault;
 
@@ -16,9 +17,20 @@ const WORTH_A_RUN: u64 = 1024 * 1024;
 /// One read; it stays in the second-level cache between read and hash.
 const PIECE: usize = 256 * 1024;
 
+/// How far the hash may fall behind before senders wait for it: they would wait as long after the last byte, where a client
+/// expects an answer at once.
+const MAX_LAG: u64 = 16 * 1024 * 1024;
+
 /// The hash of the first `hashed` bytes.
 #[derive(Default)]
-pub(super) struct Front(Arc<Mutex<State>>);
+pub(super) struct Front(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Told when a run has come further, and when it ends.
+    went_on: Notify,
+}
 
 #[derive(Default)]
 struct State {
@@ -33,7 +45,7 @@ struct State {
 impl Front {
     /// The first `front` bytes of `file` are there to stay, unless [`Front::restart`] says otherwise.
     pub(super) fn advance(&self, file: &Arc<File>, front: u64) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.front = front;
         if state.running || front < state.hashed + WORTH_A_RUN {
             return;
@@ -44,9 +56,25 @@ impl Front {
         tokio::task::spawn_blocking(move || follow(&shared, &file));
     }
 
+    /// Waits while a run is far behind.
+    pub(super) async fn keep_up(&self) {
+        loop {
+            let went_on = self.0.went_on.notified();
+            tokio::pin!(went_on);
+            went_on.as_mut().enable();
+            {
+                let state = self.0.state.lock();
+                if !state.running || state.front <= state.hashed + MAX_LAG {
+                    return;
+                }
+            }
+            went_on.await;
+        }
+    }
+
     /// Bytes from `offset` on were or will be replaced. If they were hashed, all begins anew.
     pub(super) fn replaced(&self, offset: u64) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.front = state.front.min(offset);
         if offset < state.hashed || state.running {
             state.sha = Sha256::new();
@@ -60,8 +88,10 @@ impl Front {
         let shared = self.0.clone();
         let finish = move || {
             let (mut sha, mut hashed) = {
-                let mut state = shared.lock();
+                let mut state = shared.state.lock();
                 state.generation += 1;
+                // A run that is under way ends with its stretch: two hashes of the same bytes would share the cores.
+                state.front = state.hashed;
                 if from_start || state.hashed > size { (Sha256::new(), 0) } else { (state.sha.clone(), state.hashed) }
             };
             let mut buffer = vec![0; PIECE];
@@ -77,13 +107,14 @@ impl Front {
     }
 }
 
-fn follow(shared: &Mutex<State>, file: &File) {
+fn follow(shared: &Shared, file: &File) {
     let mut buffer = vec![0; PIECE];
     loop {
         let (mut sha, mut hashed, front, generation) = {
-            let mut state = shared.lock();
+            let mut state = shared.state.lock();
             if state.hashed + (PIECE as u64) > state.front {
                 state.running = false;
+                shared.went_on.notify_waiters();
                 return;
             }
             (state.sha.clone(), state.hashed, state.front, state.generation)
@@ -94,16 +125,19 @@ fn follow(shared: &Mutex<State>, file: &File) {
             read = hash_piece(file, &mut sha, hashed, end, &mut buffer);
             hashed += read.as_ref().unwrap_or(&0);
         }
-        let mut state = shared.lock();
+        let mut state = shared.state.lock();
         if read.is_err() {
             // What went wrong is met again, and told, when the hash is asked for.
             state.running = false;
+            shared.went_on.notify_waiters();
             return;
         }
         if state.generation == generation {
             state.sha = sha;
             state.hashed = hashed;
         }
+        drop(state);
+        shared.went_on.notify_waiters();
     }
 }
 
@@ -125,10 +159,10 @@ mod tests {
         file.write_all_at(&bytes, 0).unwrap();
         let front = Front::default();
         front.advance(&file, 3_000_000);
-        while front.0.lock().running {
+        while front.0.state.lock().running {
             tokio::task::yield_now().await;
         }
-        assert!(front.0.lock().hashed >= 2_000_000);
+        assert!(front.0.state.lock().hashed >= 2_000_000);
         bytes[1_000_000] ^= 1;
         file.write_all_at(&bytes, 0).unwrap();
         front.replaced(1_000_000);

@@ -19,6 +19,10 @@ pub const MAX_MISSING_NAMED: usize = 1_000;
 /// one, because parallel connections begin out of order.
 const NUMBERS_BEFORE_GUESS: usize = 5;
 
+/// So many parts in overflow files are remembered to be brought to their place. Those of a client that counts from 1 are fewer;
+/// more are only where parts are of many lengths, and then the places are wrong.
+const MAX_STRAYS: usize = 32;
+
 /// What is known of an upload's parts.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -33,6 +37,8 @@ pub struct Ledger {
     taken: Ranges,
     /// Bytes of the spool that acknowledged parts have.
     kept: Ranges,
+    /// Acknowledged parts in overflow files that nobody has tried to bring to their place; a few at most.
+    strays: BTreeMap<u32, Receipt>,
 }
 
 /// Why an upload is not complete, or a part does not fit it.
@@ -122,6 +128,18 @@ impl Ledger {
         Some(range)
     }
 
+    /// A part in an overflow file whose place is known and free by now, and that place, which is taken as in [`Ledger::claim`]. Each
+    /// part is given once.
+    pub fn claim_for_stray(&mut self) -> Option<(Receipt, Range<u64>)> {
+        let chunk = self.chunk?;
+        let candidates: Vec<(u32, u64)> = self.strays.values().map(|part| (part.number, part.length)).collect();
+        let (number, range) = candidates
+            .into_iter()
+            .filter(|(_, length)| *length <= chunk)
+            .find_map(|(number, length)| Some((number, self.claim_length(number, length)?)))?;
+        Some((self.strays.remove(&number)?, range))
+    }
+
     /// Gives back what a part had claimed and did not use.
     pub fn release(&mut self, range: Range<u64>) {
         self.taken.remove(range);
@@ -145,8 +163,13 @@ impl Ledger {
 
     fn count(&mut self, receipt: &Receipt, replaced: Option<&Receipt>) {
         self.present.set(receipt.number);
-        if let Place::Spool { offset } = receipt.place {
-            self.kept.add(offset..offset + receipt.length);
+        self.strays.remove(&receipt.number);
+        match receipt.place {
+            Place::Spool { offset } => self.kept.add(offset..offset + receipt.length),
+            Place::Overflow { .. } if receipt.length > 0 && self.strays.len() < MAX_STRAYS => {
+                self.strays.insert(receipt.number, receipt.clone());
+            }
+            Place::Overflow { .. } => {}
         }
         self.bytes = self.bytes - replaced.map_or(0, |old| old.length) + receipt.length;
         if self.chunk.is_none_or(|chunk| chunk < receipt.length) && !self.is_short_last(receipt.length) {
@@ -316,6 +339,24 @@ mod tests {
             let at = Place::Spool { offset: u64::from(number - 1) * 5 };
             assert_eq!(place == at, known, "{number}: {place:?}");
         }
+    }
+
+    #[test]
+    fn the_first_few_are_brought_to_their_places_once_these_are_known() {
+        let mut ledger = Ledger::default();
+        for number in 1..NUMBERS_BEFORE_GUESS as u32 {
+            arrive(&mut ledger, number, 5);
+            assert_eq!(ledger.claim_for_stray(), None);
+        }
+        arrive(&mut ledger, NUMBERS_BEFORE_GUESS as u32, 5);
+        for number in 1..NUMBERS_BEFORE_GUESS as u32 {
+            let (stray, range) = ledger.claim_for_stray().unwrap();
+            assert_eq!((stray.number, range.start), (number, u64::from(number - 1) * 5));
+            let home = Receipt { place: Place::Spool { offset: range.start }, ..stray.clone() };
+            ledger.keep(&home, Some(range), Some(&stray));
+        }
+        assert_eq!(ledger.claim_for_stray(), None);
+        assert_eq!(ledger.front(), ledger.bytes());
     }
 
     #[test]

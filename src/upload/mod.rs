@@ -17,6 +17,7 @@ mod part;
 pub mod port;
 mod requests;
 mod session;
+mod strays;
 mod whole;
 mod work;
 

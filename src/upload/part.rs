@@ -231,6 +231,11 @@ impl Commit {
         let (place, file, claim) = self.place(held).await?;
         self.commit(place, &file, claim).await?;
         file.keep();
+        let active = self.target.active();
+        self.uploads.bring_strays_home(active).await;
+        if let Some(front) = &active.front {
+            front.keep_up().await;
+        }
         Ok(())
     }
 
