@@ -55,7 +55,7 @@ points! {
     seal_committed "seal.committed": (1, Upload) (2, Upload);
     assemble_begun "assemble.begun": (1, Upload) (2, Upload);
     assemble_copied "assemble.copied": (1, Upload) (2, Upload) (5, Upload) (12, Upload);
-    assemble_done "assemble.done": (1, Upload) (2, Upload) (3, Upload);
+    assemble_done "assemble.done": (1, Upload) (1, Upload) (1, Upload) (1, Upload) (1, Upload) (2, Upload);
     validate_done "validate.done": (1, Upload) (2, PutNew) (1, Replace) (1, ReplaceLarge);
     publish_prepared "publish.prepared": (1, PutNew) (1, PutNewLarge) (2, Replace) (1, ReplaceLarge) (1, Upload);
     publish_declared "publish.declared": (1, PutNew) (1, PutNewLarge) (2, Replace) (1, ReplaceLarge) (1, Upload);

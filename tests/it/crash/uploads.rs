@@ -54,26 +54,33 @@ pub enum Shape {
     Mistaken,
     /// From 1, as the web client has it.
     Web,
+    /// From 0, and the first one is sent wrongly, and much too long, before: the others go where they would belong if all were so
+    /// long, behind the end of the whole.
+    Spread,
 }
 
-pub const SHAPES: [Shape; 4] = [Shape::Shuffled, Shape::Backwards, Shape::Mistaken, Shape::Web];
+pub const SHAPES: [Shape; 5] = [Shape::Shuffled, Shape::Backwards, Shape::Mistaken, Shape::Web, Shape::Spread];
 
 impl Upload {
     pub fn new(session: String, shape: Shape, random: &mut Random) -> Self {
-        let chunk = 4_000 + random.below(60_000) as usize;
+        let is_spread = matches!(shape, Shape::Spread);
+        let chunk = 4_000 + random.below(if is_spread { 4_000 } else { 60_000 }) as usize;
         let count = 7 + random.below(6) as u32;
         let last = 1 + random.below(chunk as u64) as usize;
         let source = random.bytes(chunk * (count as usize - 1) + last);
-        let first = if matches!(shape, Shape::Shuffled | Shape::Mistaken) { 0 } else { 1 };
+        let first = if matches!(shape, Shape::Backwards | Shape::Web) { 1 } else { 0 };
         let mut order: Vec<u32> = (first..first + count).collect();
         match shape {
             Shape::Shuffled => random.shuffle(&mut order),
             Shape::Backwards => order.reverse(),
             Shape::Mistaken => order.rotate_left(1),
-            Shape::Web => {}
+            Shape::Web | Shape::Spread => {}
         }
         let has_wrong = random.one_in(3);
-        let wrong_before = order.iter().copied().filter(|_| has_wrong && random.one_in(3)).collect();
+        let wrong_before = match shape {
+            Shape::Spread => BTreeSet::from([0]),
+            _ => order.iter().copied().filter(|_| has_wrong && random.one_in(3)).collect(),
+        };
         Self {
             session,
             source,
