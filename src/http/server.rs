@@ -34,8 +34,8 @@ use super::request_id::{self, RequestId};
 use super::wire::{Activity, Wire};
 
 /// What one read of a socket may bring: uploads come in large pieces, and each piece costs a turn through the stack. A busy
-/// connection holds about four times this; larger reads were no faster.
-const READ_BUFFER: usize = 256 << 10;
+/// connection holds several times this, so it is what fifty uploads at once in a hundred MiB allow.
+const READ_BUFFER: usize = 128 << 10;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 /// A run on the blocking pool is begun for no less than this.
 const WORTH_A_RUN: u64 = 1024 * 1024;
 /// One read; it stays in the second-level cache between read and hash.
-const PIECE: usize = 256 * 1024;
+const PIECE: usize = 64 * 1024;
 
 /// How far the hash may fall behind before senders wait for it: they would wait as long after the last byte, where a client
 /// expects an answer at once.
