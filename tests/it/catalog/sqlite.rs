@@ -150,8 +150,9 @@ async fn a_caller_that_goes_away_undoes_nothing() {
         let id = open(&ports, upload("s")).await.id;
         for number in 0..100 {
             let mut kept = Box::pin(ports.uploads.keep_receipt(id, receipt(number), time(1)));
-            // In line after the first look at it; then nobody is there any more for the answer.
-            assert!(futures_util::poll!(&mut kept).is_pending());
+            // In line after the first look at it; then nobody is there any more for the answer. (A writer that is quick enough
+            // may have answered already.)
+            let _ = futures_util::poll!(&mut kept);
         }
         id
     };
