@@ -192,7 +192,7 @@ async fn a_body_that_is_cut_appends_nothing() {
     }
     gateway.write_well(b", after").await;
     assert_eq!(gateway.file().await, json!({"content": "before, after"}));
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,7 @@ async fn a_chunk_after_completion_is_409_and_changes_nothing() {
     late(1).await;
     gateway.is_stored("upload_l", b"first");
     assert_eq!(gateway.list().await[0]["total_chunks"], 1);
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +205,7 @@ async fn delete_removes_file_chunks_and_record_in_every_state() {
     }
     gateway.work.open();
     assert_eq!((gateway.stored_names(), gateway.list().await.len()), (Vec::new(), 0));
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,5 +248,5 @@ async fn an_upload_goes_on_after_a_restart() {
         gateway.upload_well(chunk("again", number + 1, bytes)).await;
     }
     gateway.comes_out_as("again", "r_again.bin", &source).await;
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }

@@ -23,7 +23,7 @@ async fn several_completes_at_once_assemble_once() {
         gateway.is_stored(&format!("upload_{session}"), &source);
     }
     assert_eq!(gateway.list().await.len(), ROUNDS);
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +39,7 @@ async fn eight_first_chunks_at_once_are_one_upload() {
         join_all(send).await;
         gateway.comes_out_as(&session, &format!("eight_{session}.bin"), &source).await;
     }
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn a_chunk_sent_again_as_complete_comes_counts_whole_or_not_at_all() {
         };
         gateway.is_stored(&format!("upload_{session}"), &[first.as_slice(), &rest].concat());
     }
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn a_delete_during_assembly_wins_and_leaves_no_file() {
 async fn is_gone(gateway: &TestGateway, session: &str) {
     assert_eq!(gateway.status(session).await.0, 404);
     assert_eq!((gateway.stored_names(), gateway.list().await), (Vec::<String>::new(), Vec::<Value>::new()));
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn a_delete_amid_chunks_leaves_nothing_of_those_that_came_before() {
             _ => assert!(gateway.complete(&session).await.1["missing"].as_array().unwrap().contains(&json!(1))),
         }
         gateway.delete_upload(&session).await;
-        assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+        gateway.nothing_is_staged().await;
     }
 }
 

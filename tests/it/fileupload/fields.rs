@@ -81,7 +81,7 @@ async fn a_missing_field_is_named_and_leaves_no_trace() {
     let (status, body) = gateway.post("/fileupload/complete_upload/").json(&json!({"sessionId": ""})).answer().await;
     assert_eq!(status, 400);
     assert!(message(&body).contains("sessionId"), "{body}");
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

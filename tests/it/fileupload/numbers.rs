@@ -46,7 +46,7 @@ async fn numbers_from_0_and_from_1_in_order() {
             gateway.comes_out_as(&session, &format!("film_{session}.mp4"), &source).await;
         }
     }
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +67,7 @@ async fn shuffled_chunks_in_parallel() {
             }
         }
     }
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn a_number_sent_again_replaces_its_chunk() {
         }
         gateway.comes_out_as(&session, &format!("upload_{session}"), &source).await;
     }
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,5 +166,5 @@ async fn bytes_first_past_the_budget_of_memory_go_through_files() {
         .map(|(number, bytes)| gateway.upload_well(bytes_first("big", number + 1, bytes)));
     stream::iter(send).buffer_unordered(4).collect::<Vec<()>>().await;
     gateway.comes_out_as("big", "upload_big", &source).await;
-    assert_eq!(gateway.staged(), Vec::<std::path::PathBuf>::new());
+    gateway.nothing_is_staged().await;
 }

@@ -199,6 +199,15 @@ impl TestGateway {
     pub fn staged(&self) -> Vec<PathBuf> {
         files_below(self.folder.path().join("staging"))
     }
+
+    /// Waits until staging is empty: what an upload had there goes just after it is seen to have ended.
+    pub async fn nothing_is_staged(&self) {
+        let began = std::time::Instant::now();
+        while !self.staged().is_empty() {
+            assert!(began.elapsed() < PATIENCE, "left in staging: {:?}", self.staged());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
 }
 
 /// Waits for the gateway that had it before, whose tasks end one after the other.
