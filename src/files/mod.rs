@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::collection::{Collection, PathValues};
 use crate::fault::{Fault, FaultKind};
 use port::{Catalog, Content, FileRecord, Page, Storage, Totals};
+use reconcile::Depth;
 
 pub use append::{AppendReader, Appended, Utf8Check};
 pub use content::MemoryContent;
@@ -85,7 +86,7 @@ impl Files {
     ) -> Result<Option<Download>, Fault> {
         let storage = self.places.storage_of(collection)?;
         let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
-        self.refresh(collection, tenant).await?;
+        self.refresh(collection, tenant, Depth::Folder).await?;
         // What another program changed is taken up and tried again; one that changes it all the time gets no fourth look.
         for _ in 0..3 {
             if let Some(download) = self.open_recorded(storage, &path).await? {
@@ -122,7 +123,7 @@ impl Files {
         limit: usize,
     ) -> Result<Option<Page<FileRecord>>, Fault> {
         if after.is_none() {
-            self.refresh(collection, tenant).await?;
+            self.refresh(collection, tenant, Depth::Files).await?;
         }
         let page = self.core.catalog.files(&collection.name, tenant, after, limit).await?;
         if page.rows.is_empty() && after.is_none() && !self.has_folder(collection, tenant).await? {
@@ -135,7 +136,7 @@ impl Files {
     pub async fn delete_named(&self, collection: &Collection, tenant: &str, file_name: &str) -> Result<bool, Fault> {
         let storage = self.places.storage_of(collection)?.clone();
         let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
-        self.refresh(collection, tenant).await?;
+        self.refresh(collection, tenant, Depth::Folder).await?;
         let files = self.clone();
         // In a task of its own: a client that goes away does not leave it half done.
         let work = tokio::spawn(async move { files.delete(&storage, &path, None, None).await });
@@ -146,7 +147,7 @@ impl Files {
     pub async fn totals(&self, collection: &Collection) -> Result<Totals, Fault> {
         let tenants = self.tenants(collection).await?;
         for tenant in &tenants {
-            self.refresh(collection, tenant).await?;
+            self.refresh(collection, tenant, Depth::Files).await?;
         }
         let totals = self.core.catalog.totals(&collection.name).await?;
         Ok(Totals { tenants: tenants.len() as u64, ..totals })

@@ -4,8 +4,8 @@
 //! as it lies, outside its gate, then recorded and announced; what fails stays as it is, unserved, with its reason; what is gone is
 //! recorded as deleted.
 //!
-//! A folder is looked at again when its mark changed, at most once a second. A file that was changed in place leaves the
-//! folder's mark alone; a download notices it.
+//! Before a download a folder is looked at again when its mark changed; before a listing each of its files is, for one that was changed in
+//! place leaves the folder's mark alone. Either happens at most once a second. (A download notices such a file by itself.)
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -46,8 +46,10 @@ pub(super) struct Looks {
 
 #[derive(Default)]
 struct Look {
-    /// Milliseconds after `Looks::start`, plus one; `0` for never.
+    /// When the folder's mark was compared: milliseconds after `Looks::start`, plus one; `0` for never.
     checked: AtomicU64,
+    /// When each file was looked at.
+    gone_through: AtomicU64,
     mark: tokio::sync::Mutex<Option<FolderMark>>,
 }
 
@@ -71,8 +73,8 @@ impl Looks {
         self.start.elapsed().as_millis() as u64 + 1
     }
 
-    fn is_recent(&self, look: &Look) -> bool {
-        let checked = look.checked.load(Ordering::Acquire);
+    fn is_recent(&self, stamp: &AtomicU64) -> bool {
+        let checked = stamp.load(Ordering::Acquire);
         checked != 0 && self.now() - checked.min(self.now()) < BETWEEN_LOOKS.as_millis() as u64
     }
 }
@@ -81,6 +83,15 @@ impl Looks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synced {
     pub files_count: u64,
+}
+
+/// How closely a look looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// At the folder's mark: whether an entry came, went or was renamed.
+    Folder,
+    /// At every file too.
+    Files,
 }
 
 /// What one look at one file came to.
@@ -92,27 +103,34 @@ enum Settled {
 }
 
 impl Files {
-    /// Takes up what other programs did to a tenant's folder, if it changed since the last look.
-    pub(super) async fn refresh(&self, collection: &Collection, tenant: &str) -> Result<(), Fault> {
+    /// Takes up what other programs did to a tenant's folder since the last look.
+    pub(super) async fn refresh(&self, collection: &Collection, tenant: &str, depth: Depth) -> Result<(), Fault> {
         let storage = self.places.storage_of(collection)?;
         let Some(folder) = tenant_folder(collection, tenant).filter(|_| storage.capabilities().shared_folder) else {
             return Ok(());
         };
         let looks = &self.core.looks;
         let look = looks.of(storage.name(), &folder);
-        if looks.is_recent(&look) {
+        let stamp = match depth {
+            Depth::Folder => &look.checked,
+            Depth::Files => &look.gone_through,
+        };
+        if looks.is_recent(stamp) {
             return Ok(());
         }
         let mut seen = look.mark.lock().await;
-        if looks.is_recent(&look) {
+        if looks.is_recent(stamp) {
             return Ok(());
         }
         let mark = storage.folder_mark(&folder).await?;
-        if mark.is_none() || mark != *seen {
+        if depth == Depth::Files || mark.is_none() || mark != *seen {
             self.reconcile_tenant(collection, storage, tenant, &folder).await?;
             *seen = mark.filter(|mark| !is_racy(mark));
         }
         look.checked.store(looks.now(), Ordering::Release);
+        if depth == Depth::Files {
+            look.gone_through.store(looks.now(), Ordering::Release);
+        }
         Ok(())
     }
 

@@ -54,6 +54,17 @@ async fn a_script_that_writes_into_the_folder_is_noticed() {
     assert_eq!(relay.names("b").await, ["x.json"]);
 }
 
+/// What a script changes in place leaves the folder's own times alone.
+#[tokio::test]
+async fn a_listing_notices_what_was_changed_in_place() {
+    let relay = Relay::start();
+    relay.upload("a", "x.json", "1").await;
+    assert_eq!(relay.names("a").await, ["x.json"]);
+    fs::write(folder_of(&relay).join("a/x.json"), "[1, 2, 3]").unwrap();
+    let size = async || relay.list("a").await.1["files"][0]["size"].clone();
+    eventually("the new size is listed", async || size().await == 9).await;
+}
+
 #[tokio::test]
 async fn empty_folders_are_societes() {
     let relay = Relay::start();
