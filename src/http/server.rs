@@ -35,7 +35,7 @@ use super::wire::{Activity, Wire};
 
 /// What one read of a socket may bring: uploads come in large pieces, and each piece costs a turn through the stack. A busy
 /// connection holds several times this, so it is what fifty uploads at once in a hundred MiB allow.
-const READ_BUFFER: usize = 128 << 10;
+const READ_BUFFER: usize = 96 << 10;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

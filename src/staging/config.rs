@@ -24,7 +24,7 @@ pub struct StagingConfig {
 
 impl Default for StagingConfig {
     fn default() -> Self {
-        Self { path: PathBuf::new(), expire_after: Period::seconds(24 * 60 * 60), unplaced_memory: ByteSize::mib(16) }
+        Self { path: PathBuf::new(), expire_after: Period::seconds(24 * 60 * 60), unplaced_memory: ByteSize::mib(8) }
     }
 }
 
