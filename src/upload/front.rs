@@ -43,7 +43,7 @@ struct State {
 }
 
 impl Front {
-    /// The first `front` bytes of `file` are there to stay, unless [`Front::restart`] says otherwise.
+    /// The first `front` bytes of `file` are there to stay, unless [`Front::replaced`] says otherwise.
     pub(super) fn advance(&self, file: &Arc<File>, front: u64) {
         let mut state = self.0.state.lock();
         state.front = front;

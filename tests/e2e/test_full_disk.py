@@ -18,7 +18,7 @@ MIB = 1 << 20
 def mount(tmp_path):
     """Mounts small file systems that end with the test."""
     if os.geteuid() != 0:
-        pytest.skip("only root may mount a tmpfs")
+        pytest.fail("only root may mount a tmpfs: run the tests as root")
     mounted = []
 
     def mount(name, size):
