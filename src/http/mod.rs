@@ -6,6 +6,7 @@
 //!
 //! poem and hyper appear here and nowhere else.
 
+mod again;
 pub mod api;
 pub mod app;
 pub mod config;
@@ -17,6 +18,7 @@ mod incoming;
 pub mod listen;
 mod log;
 pub mod openapi;
+mod read_room;
 pub mod refusal;
 pub mod request_id;
 pub mod routes;

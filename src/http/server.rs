@@ -25,17 +25,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::again::Again;
 use super::app::Site;
 use super::config::Deadlines;
 use super::incoming::watch_body;
 use super::listen::Listeners;
 use super::log::{AccessLine, until_sent};
+use super::read_room::{self, ReadRoom};
 use super::request_id::{self, RequestId};
 use super::wire::{Activity, Wire};
 
-/// What one read of a socket may bring: uploads come in large pieces, and each piece costs a turn through the stack. A busy
-/// connection holds several times this, so it is what fifty uploads at once in a hundred MiB allow.
-const READ_BUFFER: usize = 96 << 10;
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,7 +49,8 @@ pub struct Drained {
 /// their connections are waited for like all others.
 pub async fn serve(listeners: Listeners, site: Arc<Site>, max_connections: u32, stop: CancellationToken) -> Drained {
     let permits = Arc::new(Semaphore::new(max_connections as usize));
-    let connections = Connections { site, graceful: GracefulShutdown::new(), cut: CancellationToken::new() };
+    let connections =
+        Connections { site, room: Arc::default(), graceful: GracefulShutdown::new(), cut: CancellationToken::new() };
     tokio::select! {
         () = accept_all(&listeners, &connections, &permits) => {}
         () = stop.cancelled() => {}
@@ -71,6 +71,7 @@ pub async fn serve(listeners: Listeners, site: Arc<Site>, max_connections: u32, 
 
 struct Connections {
     site: Arc<Site>,
+    room: Arc<ReadRoom>,
     graceful: GracefulShutdown,
     /// The end of all patience.
     cut: CancellationToken,
@@ -123,7 +124,9 @@ impl Connections {
         let local = socket.local_addr().unwrap_or(remote);
         let deadlines = self.site.current().deadlines.clone();
         let activity = Activity::new();
-        let wire = Wire::new(socket, Arc::clone(&activity), *deadlines.headers, *deadlines.idle_connection, permit);
+        let room = Arc::clone(&self.room);
+        let wire =
+            Wire::new(socket, Arc::clone(&activity), room, *deadlines.headers, *deadlines.idle_connection, permit);
         let connection = Arc::new(Connection { site: Arc::clone(&self.site), activity, local, remote });
         let service = hyper::service::service_fn(move |request| {
             let connection = Arc::clone(&connection);
@@ -132,14 +135,14 @@ impl Connections {
         let served = builder(&deadlines).serve_connection_with_upgrades(TokioIo::new(wire), service).into_owned();
         let served = self.graceful.watch(served);
         let cut = self.cut.clone();
-        tokio::spawn(async move {
+        tokio::spawn(Again::new(async move {
             tokio::select! {
                 ended = served => if let Err(error) = ended {
                     tracing::debug!(%remote, error = %error, "a connection broke");
                 },
                 () = cut.cancelled() => {}
             }
-        });
+        }));
     }
 }
 
@@ -150,7 +153,7 @@ fn builder(deadlines: &Deadlines) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // It runs between requests as well, so it is the idle time; heads have the wire's deadline.
         .header_read_timeout(*deadlines.idle_connection)
-        .max_buf_size(READ_BUFFER)
+        .max_buf_size(read_room::MOST)
         // A client that has sent all may close its side; its handler must not be dropped for that.
         .half_close(true);
     builder

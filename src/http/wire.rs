@@ -10,10 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
+
+use super::read_room::{ReadRoom, Share};
 
 /// How an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -66,7 +68,9 @@ enum Protocol {
 }
 
 pub struct Wire {
-    socket: TcpStream,
+    /// Limited to what the next read may bring.
+    socket: Take<TcpStream>,
+    share: Share,
     activity: Arc<Activity>,
     protocol: Protocol,
     /// The head that is being read: after how many requests it began, and until when it must be complete.
@@ -82,13 +86,15 @@ impl Wire {
     pub fn new(
         socket: TcpStream,
         activity: Arc<Activity>,
+        room: Arc<ReadRoom>,
         head_deadline: Duration,
         idle_deadline: Duration,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let first = Instant::now() + head_deadline;
         Self {
-            socket,
+            socket: socket.take(0),
+            share: Share::new(room),
             activity,
             protocol: Protocol::Unknown(0),
             head: Some((0, first)),
@@ -107,6 +113,7 @@ impl Wire {
         let is_new_head = self.head.is_none_or(|(after, _)| after != begun);
         if !bytes.is_empty() && is_new_head && self.activity.in_flight.load(Ordering::Relaxed) == 0 {
             self.head = Some((begun, Instant::now() + self.head_deadline));
+            self.share.give_back();
         }
     }
 
@@ -152,10 +159,13 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
+        this.socket.set_limit(this.share.next_read() as u64);
         match Pin::new(&mut this.socket).poll_read(context, buffer) {
             Poll::Pending => this.poll_deadline(context),
             ready => {
-                this.saw(&buffer.filled()[before..]);
+                let read = &buffer.filled()[before..];
+                this.share.record(read.len());
+                this.saw(read);
                 ready
             }
         }
@@ -164,7 +174,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+        Pin::new(self.socket.get_mut()).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -172,19 +182,19 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+        Pin::new(self.socket.get_mut()).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.socket.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        Pin::new(self.socket.get_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        Pin::new(self.socket.get_mut()).poll_shutdown(context)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::http::refusal::Refusal;
 /// The longest text field in bytes: names, numbers and ids.
 pub const TEXT_LIMIT: usize = 8 << 10;
 /// What the parser may be fed in one go, so that a sender that is faster than the reader cannot fill memory.
-const FEED_AT_ONCE: usize = 64 << 10;
+const FEED_AT_ONCE: usize = 1 << 20;
 /// What may come without one byte of content in it: a part's headers, or what stands before the first part.
 const BARREN_LIMIT: usize = 4 << 20;
 
