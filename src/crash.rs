@@ -10,6 +10,8 @@ pub const POINTS: &[&str] = &[
     "append.written",
     "append.committed",
     "clear.committed",
+    "stray.copied",
+    "stray.receipt-kept",
     "seal.writes-ended",
     "seal.committed",
     "assemble.begun",

@@ -23,5 +23,6 @@ pub mod kernel;
 pub mod name;
 pub mod staging;
 pub mod storage;
+pub mod to_the_end;
 pub mod units;
 pub mod upload;

@@ -152,10 +152,12 @@ impl Subscription {
     /// Like [`Subscription::step`], but hears what was committed also in the moment before the tail has read it: who
     /// polls after his own upload was acknowledged finds its event.
     async fn step_to_head(&mut self, limit: usize) -> Result<Step, Fault> {
-        match self.step(limit).await? {
-            Step::CaughtUp if self.after < self.tail.head() => self.step_in_log(limit).await,
-            step => Ok(step),
+        let is_behind = self.tail.ring.read().reached() < self.tail.head();
+        if is_behind && !self.is_lost && !self.tail.is_closed() {
+            self.doorbell.mark_unchanged();
+            return self.step_in_log(limit).await;
         }
+        self.step(limit).await
     }
 
     /// One page of the log, for a subscription that fell behind the ring.

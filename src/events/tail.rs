@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::ring::{Ring, RingLimits};
 use super::{Entry, EventLog, Filter, Position};
@@ -21,6 +21,8 @@ const READ_PAGE: usize = 512;
 /// While the log cannot be read, how long until it is tried again: first, and at most.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const RETRY_AFTER_AT_MOST: Duration = Duration::from_secs(5);
+/// Changes that follow each other faster are read together: each look at the log costs as much as a commit.
+const GATHER: Duration = Duration::from_millis(1);
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// The events of this gateway: subscribe to them, or ask for a page. Ends with [`Events::close`], or when dropped.
@@ -180,9 +182,13 @@ async fn follow(tail: Arc<Tail>, mut head: watch::Receiver<Position>) {
         match caught_up {
             Ok(()) => {
                 retry_after = RETRY_AFTER;
+                let read_at = Instant::now();
                 tokio::select! {
                     grown = head.changed() => if grown.is_err() { break },
                     _ = closed.wait_for(|closed| *closed) => return,
+                }
+                if read_at.elapsed() < GATHER {
+                    sleep(GATHER).await;
                 }
             }
             Err(fault) => {

@@ -19,6 +19,7 @@ use crate::collection::{Collection, PathValues};
 use crate::crash;
 use crate::events::{EventKind, NewEvent};
 use crate::fault::{Fault, FaultKind};
+use crate::to_the_end::to_the_end;
 
 /// The open append-only files, by collection.
 #[derive(Default)]
@@ -71,15 +72,15 @@ impl Files {
     /// Appends the bytes of `source` to the file of `collection`.
     pub async fn append(&self, collection: &Arc<Collection>, source: AppendSource) -> Result<Appended, Fault> {
         let (files, collection) = (self.clone(), collection.clone());
-        let work = tokio::spawn(async move {
+        let work = async move {
             let slot = files.core.appenders.of(&collection);
             let mut slot = slot.lock().await;
             let mut appender = files.take_appender(&collection, &mut slot).await?;
             let answer = files.append_locked(&collection, &mut appender, source).await?;
             *slot = Some(appender);
             Ok(answer)
-        });
-        work.await.map_err(|error| Fault::broken("append to a file", error))?
+        };
+        to_the_end("append to a file", work).await
     }
 
     async fn append_locked(
@@ -145,15 +146,15 @@ impl Files {
     /// Empties the file of `collection`; without one there is nothing to do.
     pub async fn clear(&self, collection: &Arc<Collection>) -> Result<(), Fault> {
         let (files, collection) = (self.clone(), collection.clone());
-        let work = tokio::spawn(async move {
+        let work = async move {
             let slot = files.core.appenders.of(&collection);
             let mut slot = slot.lock().await;
             let mut appender = files.take_appender(&collection, &mut slot).await?;
             files.clear_locked(&collection, &mut appender).await?;
             *slot = Some(appender);
             Ok(())
-        });
-        work.await.map_err(|error| Fault::broken("clear a file", error))?
+        };
+        to_the_end("clear a file", work).await
     }
 
     async fn clear_locked(&self, collection: &Collection, appender: &mut Appender) -> Result<(), Fault> {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::collection::{Collection, PathValues};
 use crate::fault::{Fault, FaultKind};
+use crate::to_the_end::to_the_end;
 use port::{Catalog, Content, FileRecord, Page, Storage, Totals};
 use reconcile::Depth;
 
@@ -138,9 +139,7 @@ impl Files {
         let path = collection.path.render(PathValues { tenant, file_name, session_id: "" });
         self.refresh(collection, tenant, Depth::Folder).await?;
         let files = self.clone();
-        // In a task of its own: a client that goes away does not leave it half done.
-        let work = tokio::spawn(async move { files.delete(&storage, &path, None, None).await });
-        work.await.map_err(|error| Fault::broken("delete a file", error))?
+        to_the_end("delete a file", async move { files.delete(&storage, &path, None, None).await }).await
     }
 
     /// How many tenants and files a collection has, after a look at what other programs did.

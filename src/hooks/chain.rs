@@ -3,7 +3,6 @@
 //! A use that fails, panics or runs out of time has its declared outcome, which is to reject. The client learns that
 //! the check could not be carried out; why stands in the log.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -20,6 +19,7 @@ use super::file::CandidateFile;
 use super::registry;
 use crate::collection::{Collection, HookUse};
 use crate::files::port::{Candidate, Issue, Validation, Verdict};
+use crate::to_the_end::words_of;
 
 /// A file of at most this many bytes is checked on the spot: a task and a timer would cost more than the check, and
 /// the check of so little does not keep a worker for long.
@@ -179,12 +179,6 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().copied();
-    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    words.unwrap_or("without a message").to_owned()
 }
 
 #[cfg(test)]

@@ -107,6 +107,14 @@ impl Front {
     }
 }
 
+/// Nobody asks for the hash any more: a run that is under way ends with its stretch, and lets go of a file that may be removed already.
+impl Drop for Front {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.front = state.hashed;
+    }
+}
+
 fn follow(shared: &Shared, file: &File) {
     let mut buffer = vec![0; PIECE];
     loop {

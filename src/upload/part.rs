@@ -19,6 +19,7 @@ use crate::crash;
 use crate::digest::Crc;
 use crate::fault::Fault;
 use crate::name;
+use crate::to_the_end::to_the_end;
 
 /// The budget is counted in pieces of this size, since a semaphore's permits are few.
 const PERMIT: u64 = 4 * 1024;
@@ -205,9 +206,8 @@ impl PartIntake {
             limit: self.collection.max_file_size,
             _request: self.request,
         };
-        // In a task of its own: a client that goes away now does not leave memory and catalog apart.
-        let work = tokio::spawn(commit.run(held));
-        work.await.map_err(|error| Fault::broken("keep a part", error))?
+        // A client that goes away now does not leave memory and catalog apart.
+        to_the_end("keep a part", commit.run(held)).await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::collection::Collection;
 use crate::crash;
 use crate::fault::Fault;
 use crate::name;
+use crate::to_the_end::to_the_end;
 
 /// The name of a file whose client never named it.
 const UNNAMED: &str = "upload";
@@ -41,8 +42,7 @@ impl Uploads {
             state => return Err(ended(state, row.reason.as_deref())),
         }
         let (uploads, collection, announced) = (self.clone(), collection.clone(), announced.clone());
-        let work = tokio::spawn(async move { uploads.seal(row, &collection, announced).await });
-        work.await.map_err(|error| Fault::broken("seal an upload", error))?
+        to_the_end("seal an upload", async move { uploads.seal(row, &collection, announced).await }).await
     }
 
     async fn seal(&self, row: UploadRow, collection: &Collection, mut announced: Announced) -> Result<(), UploadError> {
@@ -134,8 +134,7 @@ impl Uploads {
         let key = self.key(principal, collection, session)?;
         self.core.requests.deleted(&key);
         let uploads = self.clone();
-        let work = tokio::spawn(async move { uploads.delete_key(key).await });
-        work.await.map_err(|error| Fault::broken("delete an upload", error))?
+        to_the_end("delete an upload", async move { uploads.delete_key(key).await }).await
     }
 
     async fn delete_key(&self, key: UploadKey) -> Result<(), UploadError> {

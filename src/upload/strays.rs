@@ -11,6 +11,7 @@ use super::Uploads;
 use super::active::{Active, Claim};
 use super::error::{UploadError, sealed};
 use super::port::{ChangeAnswer, Place, Receipt};
+use crate::crash;
 
 impl Uploads {
     pub(super) async fn bring_strays_home(&self, active: &Arc<Active>) {
@@ -52,11 +53,13 @@ impl Uploads {
         if self.files.is_durable() {
             active.spool.clone().sync().await?;
         }
+        crash::point("stray.copied");
         let home = Receipt { place: Place::Spool { offset: claim.range.start }, ..stray.clone() };
         match catalog.keep_receipt(active.id, home.clone(), Timestamp::now()).await? {
             ChangeAnswer::Done => {}
             _ => return Err(sealed()),
         }
+        crash::point("stray.receipt-kept");
         claim.settle();
         let mut state = active.state.lock();
         state.ledger.keep(&home, Some(claim.range.clone()), Some(stray));

@@ -13,10 +13,10 @@ use super::port::{Candidate, SpoolFile, Verdict};
 use crate::collection::{Collection, PathValues};
 use crate::crash;
 use crate::digest::Crc;
-use crate::fault::Fault;
 use crate::files::port::{Content, FileRecord, Staged, Storage};
 use crate::files::{FileContent, MemoryContent, NewFile, Published};
 use crate::name;
+use crate::to_the_end::to_the_end;
 
 /// Up to here a file stays in memory until it is known to be good: one write then makes it.
 const SMALL: usize = 64 * 1024;
@@ -97,7 +97,7 @@ impl WholeIntake {
 
     /// All bytes have come: validates and publishes. From here on the work is finished also when the client goes away.
     pub async fn finish(self) -> Result<FileRecord, UploadError> {
-        tokio::spawn(self.finish_here()).await.map_err(|error| Fault::broken("publish a file", error))?
+        to_the_end("publish a file", self.finish_here()).await
     }
 
     async fn finish_here(mut self) -> Result<FileRecord, UploadError> {

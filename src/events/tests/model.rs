@@ -74,8 +74,8 @@ impl Client {
         let connection = self.connection.as_mut().expect("connected");
         let mut left = entries;
         loop {
-            // The tail and the log need a few turns; nothing else runs, so after these there is nothing more.
-            let batch = tokio::time::timeout(Duration::from_millis(1), connection.next_batch()).await;
+            // The tail needs a few turns, and may gather first; nothing else runs, so after these there is nothing more.
+            let batch = tokio::time::timeout(Duration::from_millis(10), connection.next_batch()).await;
             match batch {
                 Err(_) => return,
                 Ok(Ok(Batch::Reload { head })) => {

@@ -51,6 +51,8 @@ points! {
     append_written "append.written": (1, Append) (2, Append) (5, Clear);
     append_committed "append.committed": (1, Append) (5, Append) (2, Clear);
     clear_committed "clear.committed": (1, Clear) (2, Clear);
+    stray_copied "stray.copied": (1, Chunks) (2, Upload) (1, Upload);
+    stray_receipt_kept "stray.receipt-kept": (1, Chunks) (2, Upload) (1, Upload);
     seal_writes_ended "seal.writes-ended": (1, Upload) (2, Upload);
     seal_committed "seal.committed": (1, Upload) (2, Upload);
     assemble_begun "assemble.begun": (1, Upload) (2, Upload);
