@@ -1,7 +1,8 @@
 //! The way in over HTTP: accept loop, guard, errors, the document, and one folder a dialect under [`api`]. A
 //! handler extracts, calls the domain, renders; what is done with bytes and files is decided elsewhere.
 //!
-//! A request's way: [`listen`] and [`server`] → [`wire`] (deadlines of the connection) → [`incoming`] (its body) →
+//! A request's way: [`listen`] and [`server`] (whose connections [`again`] polls) → [`wire`] (deadlines of the connection, its part of the
+//! [`read_room`]) → [`incoming`] (its body) →
 //! [`app`]: [`guard`], [`routes`], and [`errors`] for what went wrong → [`log`].
 //!
 //! poem and hyper appear here and nowhere else.
