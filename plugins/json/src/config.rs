@@ -1,15 +1,16 @@
 //! The options of the `json` check.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidegate_plugin_sdk::OptionIssue;
+use tidegate_plugin_sdk::schemars::{self, JsonSchema};
 
 /// Deeper than anybody's documents, and a bit for each level is nothing.
 const DEEPEST: usize = 100_000;
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How deep arrays and objects may be nested in each other. The next reader is often recursive, and its stack
+    /// How deep arrays and objects may be nested in each other, from 1 to 100,000. The next reader is often recursive, and its stack
     /// ends somewhere: that is what the bound is for.
     pub max_depth: usize,
 }
@@ -39,6 +40,11 @@ mod tests {
         assert_eq!(toml::from_str::<Config>("max_depth = 3").unwrap(), Config { max_depth: 3 });
         let error = toml::from_str::<Config>("depth = 3").unwrap_err().to_string();
         assert!(error.contains("unknown field `depth`") && error.contains("max_depth"), "{error}");
+    }
+
+    #[test]
+    fn the_readme_has_the_options_as_they_are() {
+        tidegate_plugin_sdk::assert_documented::<Config>(include_str!("../README.md"));
     }
 
     #[test]

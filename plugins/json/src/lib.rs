@@ -3,6 +3,8 @@
 mod config;
 pub mod scanner;
 
+use std::path::Path;
+
 pub use config::Config;
 use scanner::{Scanner, SyntaxError};
 use tidegate_plugin_sdk::{
@@ -25,11 +27,11 @@ impl Build for Json {
     const KIND: &'static str = "json";
     type Config = Config;
 
-    fn check(config: &Config) -> Vec<OptionIssue> {
+    fn check(config: &Config, _base: &Path) -> Vec<OptionIssue> {
         config.issues()
     }
 
-    fn build(config: Config) -> Result<Self, PluginError> {
+    fn build(config: Config, _base: &Path) -> Result<Self, PluginError> {
         Ok(Self { max_depth: config.max_depth })
     }
 }

@@ -57,8 +57,8 @@ impl FileHandle for Memory {
 }
 
 fn json(config: Config) -> Json {
-    assert!(Json::check(&config).is_empty());
-    Json::build(config).unwrap()
+    assert!(Json::check(&config, Path::new(".")).is_empty());
+    Json::build(config, Path::new(".")).unwrap()
 }
 
 fn large(inner: &str) -> String {
