@@ -103,7 +103,8 @@ fn plugin_folders_and_features_agree() {
         .filter(|name| name != "sdk")
         .collect();
     assert_eq!(features, folders);
-    let built_in: BTreeSet<String> = tidegate::hooks::built_in_names().iter().map(|name| (*name).to_owned()).collect();
+    let built_in: BTreeSet<String> =
+        tidegate::hooks::built_in_plugins().iter().map(|kind| kind.name.to_owned()).collect();
     assert_eq!(built_in, folders);
 }
 
