@@ -16,7 +16,7 @@ pub const HEAD: usize = 8 * 1024;
 
 /// The type of a file that begins with `head`; `is_whole` if it ends there, too.
 pub fn detect(head: &[u8], is_whole: bool) -> &'static str {
-    if let Some(content) = text::utf8(head, is_whole) {
+    if let Some(content) = text::unicode(head, is_whole) {
         return textual(content.as_bytes());
     }
     if let Some(name) = markup::detect(head).or_else(|| signature::detect(head)) {
@@ -38,7 +38,11 @@ fn textual(content: &[u8]) -> &'static str {
         "application/x-pem-file"
     } else if text::is_script(content) {
         "text/x-shellscript"
+    } else if let Some(name) = markup::detect(content) {
+        name
+    } else if text::holds_pdf(content) {
+        "application/pdf"
     } else {
-        markup::detect(content).unwrap_or(TEXT)
+        TEXT
     }
 }

@@ -198,7 +198,7 @@ impl Claims {
 
     fn declared_in_words(&self) -> String {
         match &self.declared {
-            Declared::Nothing => "declared as nothing".to_owned(),
+            Declared::Nothing => "nothing was declared".to_owned(),
             Declared::Type(name) => format!("declared as {name}"),
             Declared::Nonsense(text) => format!("declared as `{text}`, which is no media type"),
         }

@@ -1,4 +1,5 @@
-//! What the first bytes can tell: each type under the name that this check uses, the other names that it goes by, and the extensions of its files.
+//! What the first bytes can tell: each type under the name that this check uses, the other names that it goes by, and the extensions
+//! of its files.
 
 /// A type that the first bytes can tell.
 pub struct Told {
@@ -15,12 +16,20 @@ const fn told(name: &'static str, aliases: &'static [&'static str], extensions: 
 pub const TOLD: &[Told] = &[
     // Text, and what text can be seen to be.
     told("text/plain", &[], &["txt", "text", "log"]),
-    told("text/html", &["application/html"], &["html", "htm", "shtml", "php", "phtml", "jsp", "asp", "aspx", "vue", "svelte", "ejs", "hbs", "erb", "twig", "tpl", "cshtml"]),
+    told(
+        "text/html",
+        &["application/html"],
+        &["html", "htm", "shtml", "php", "phtml", "jsp", "asp", "aspx", "vue", "svelte", "ejs", "hbs", "erb", "twig", "tpl", "cshtml"],
+    ),
     told("application/xhtml+xml", &[], &["xhtml", "xht", "html", "htm"]),
     told("application/xml", &["text/xml"], &["xml", "xsd", "xsl", "xslt"]),
     told("image/svg+xml", &["image/svg"], &["svg"]),
     told("text/x-shellscript", &["application/x-sh", "application/x-shellscript", "text/x-sh"], &["sh", "bash", "ksh", "zsh"]),
-    told("application/x-pem-file", &["application/pem-certificate-chain"], &["pem", "crt", "cer", "key", "csr", "crl", "asc", "pub", "p7b", "p7s"]),
+    told(
+        "application/x-pem-file",
+        &["application/pem-certificate-chain"],
+        &["pem", "crt", "cer", "key", "csr", "crl", "asc", "pub", "p7b", "p7s"],
+    ),
     // Documents.
     told("application/pdf", &["application/x-pdf"], &["pdf", "ai"]),
     told("application/postscript", &["application/eps", "application/x-eps", "image/x-eps"], &["ps", "eps", "ai"]),
@@ -48,7 +57,11 @@ pub const TOLD: &[Told] = &[
     told("image/vnd.microsoft.icon", &["image/x-icon", "image/ico"], &["ico"]),
     told("image/heif", &["image/heic", "image/heif-sequence", "image/heic-sequence"], &["heif", "heic", "hif", "heifs", "heics"]),
     told("image/avif", &["image/avif-sequence"], &["avif", "avifs"]),
-    told("image/jp2", &["image/jpeg2000", "image/jpeg2000-image", "image/x-jpeg2000-image", "image/jpx", "image/jpm"], &["jp2", "jpx", "jpf", "jpm", "jpg2"]),
+    told(
+        "image/jp2",
+        &["image/jpeg2000", "image/jpeg2000-image", "image/x-jpeg2000-image", "image/jpx", "image/jpm"],
+        &["jp2", "jpx", "jpf", "jpm", "jpg2"],
+    ),
     told("image/jxl", &[], &["jxl"]),
     told("image/openraster", &[], &["ora"]),
     told("image/vnd.djvu", &["image/x-djvu", "image/x.djvu"], &["djvu", "djv"]),
@@ -66,7 +79,11 @@ pub const TOLD: &[Told] = &[
     told("video/mpeg", &["video/x-mpeg", "video/mp2p"], &["mpg", "mpeg", "mpe", "m1v", "m2v", "vob"]),
     told("video/x-flv", &["video/flv"], &["flv"]),
     told("audio/midi", &["audio/mid", "audio/x-midi", "application/x-midi"], &["mid", "midi", "kar", "rmi"]),
-    told("audio/mpeg", &["audio/mp3", "audio/x-mp3", "audio/x-mpeg", "audio/mpeg3", "audio/x-mpeg-3"], &["mp3", "mpga", "mp2", "mp2a", "m2a", "m3a"]),
+    told(
+        "audio/mpeg",
+        &["audio/mp3", "audio/x-mp3", "audio/x-mpeg", "audio/mpeg3", "audio/x-mpeg-3"],
+        &["mp3", "mpga", "mp2", "mp2a", "m2a", "m3a"],
+    ),
     told("audio/mp4", &["audio/m4a", "audio/x-m4a"], &["m4a", "m4b", "m4p", "m4r", "mp4a", "mp4"]),
     told("audio/ogg", &["application/ogg", "application/x-ogg"], &["ogg", "oga", "ogv", "ogm", "ogx", "spx"]),
     told("audio/opus", &[], &["opus"]),
@@ -88,8 +105,16 @@ pub const TOLD: &[Told] = &[
     told("application/x-tar", &["application/x-gtar", "application/x-ustar"], &["tar", "gtar", "ova"]),
     told("application/x-par2", &[], &["par2"]),
     told("application/vnd.rar", &["application/x-rar", "application/x-rar-compressed", "application/rar"], &["rar", "cbr"]),
-    told("application/gzip", &["application/x-gzip", "application/x-tgz", "application/x-compressed", "application/x-compressed-tar"], &["gz", "tgz", "svgz", "emz"]),
-    told("application/x-bzip2", &["application/bzip2", "application/x-bzip", "application/x-bzip-compressed-tar"], &["bz2", "bz", "tbz", "tbz2"]),
+    told(
+        "application/gzip",
+        &["application/x-gzip", "application/x-tgz", "application/x-compressed", "application/x-compressed-tar"],
+        &["gz", "tgz", "svgz", "emz"],
+    ),
+    told(
+        "application/x-bzip2",
+        &["application/bzip2", "application/x-bzip", "application/x-bzip-compressed-tar"],
+        &["bz2", "bz", "tbz", "tbz2"],
+    ),
     told("application/vnd.bzip3", &[], &["bz3"]),
     told("application/x-7z-compressed", &[], &["7z", "cb7"]),
     told("application/x-xz", &["application/xz", "application/x-xz-compressed-tar"], &["xz", "txz"]),
@@ -106,8 +131,16 @@ pub const TOLD: &[Told] = &[
     told("application/x-qemu-disk", &[], &["qcow", "qcow2"]),
     told("application/vnd.sqlite3", &["application/x-sqlite3"], &["sqlite", "sqlite3", "db", "db3", "gpkg", "mbtiles"]),
     // Programs.
-    told("application/x-elf", &["application/x-executable", "application/x-sharedlib", "application/x-pie-executable", "application/x-object"], &["elf", "so", "o", "ko", "out", "run", "appimage"]),
-    told("application/vnd.microsoft.portable-executable", &["application/x-msdownload", "application/x-msdos-program", "application/x-dosexec", "application/exe", "application/x-exe"], &["exe", "dll", "sys", "scr", "ocx", "cpl", "efi", "com", "mui", "drv"]),
+    told(
+        "application/x-elf",
+        &["application/x-executable", "application/x-sharedlib", "application/x-pie-executable", "application/x-object"],
+        &["elf", "so", "o", "ko", "out", "run", "appimage"],
+    ),
+    told(
+        "application/vnd.microsoft.portable-executable",
+        &["application/x-msdownload", "application/x-msdos-program", "application/x-dosexec", "application/exe", "application/x-exe"],
+        &["exe", "dll", "sys", "scr", "ocx", "cpl", "efi", "com", "mui", "drv"],
+    ),
     told("application/x-mach-binary", &["application/x-mach-o"], &["mach", "dylib", "macho"]),
     told("application/java-vm", &["application/java", "application/x-java-applet", "application/java-byte-code"], &["class"]),
     told("application/vnd.android.dex", &[], &["dex"]),
@@ -117,7 +150,11 @@ pub const TOLD: &[Told] = &[
     told("application/x-shockwave-flash", &["application/vnd.adobe.flash.movie"], &["swf"]),
     told("application/x-nintendo-nes-rom", &[], &["nes"]),
     // Keys.
-    told("application/x-x509-ca-cert", &["application/pkix-cert", "application/x-x509-user-cert"], &["der", "crt", "cer", "p12", "pfx", "p7b", "p7s", "p7c", "p8", "crl", "csr", "key"]),
+    told(
+        "application/x-x509-ca-cert",
+        &["application/pkix-cert", "application/x-x509-user-cert"],
+        &["der", "crt", "cer", "p12", "pfx", "p7b", "p7s", "p7c", "p8", "crl", "csr", "key"],
+    ),
 ];
 
 /// Types some of whose files do not begin with the bytes that tell them, so that nothing told does not speak against them.

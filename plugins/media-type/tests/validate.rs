@@ -78,6 +78,7 @@ async fn a_type_is_told_by_the_first_bytes() {
     let elf = elf();
     let html = "<!DOCTYPE html>\n<p>Bonjour".as_bytes();
     let utf16: Vec<u8> = "\u{feff}é;1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16_page: Vec<u8> = "\u{feff}<script>".encode_utf16().flat_map(u16::to_be_bytes).collect();
     for (content, expected) in [
         (PNG, "image/png"),
         (JPEG, "image/jpeg"),
@@ -112,6 +113,7 @@ async fn a_type_is_told_by_the_first_bytes() {
         (b"-----BEGIN CERTIFICATE-----\nMIIB\n", "application/x-pem-file"),
         (b"{\\rtf1\\ansi Bonjour}", "application/rtf"),
         (html, "text/html"),
+        (&utf16_page, "text/html"),
         (b"<?xml version='1.0'?><feed/>", "application/xml"),
         (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
         (UNTOLD, "application/octet-stream"),
@@ -138,6 +140,12 @@ async fn a_character_that_the_end_of_the_first_bytes_cuts_is_no_harm() {
         let text = " ".repeat(before) + &"é😀".repeat(4000);
         assert_eq!(seen(text.as_bytes()).await, "text/plain");
     }
+    for before in 0..4 {
+        let text = "\u{feff}".to_owned() + &" ".repeat(before) + &"é😀".repeat(4000);
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(seen(&units).await, "text/plain");
+    }
+    assert_eq!(seen(b"\xff\xfe\x00\x01\x00\xd8 no UTF-16").await, "application/octet-stream");
     assert_eq!(seen(b"text with a \x00 and half a \xc3").await, "application/octet-stream");
 }
 
@@ -336,7 +344,12 @@ async fn a_polyglot_is_what_it_begins_as() {
         ([EXE, PDF].concat(), "application/vnd.microsoft.portable-executable"),
         ([b"\xc7\x71\x00\x00", PDF].concat(), "application/x-cpio"),
         ([JPEG, PDF].concat(), "image/jpeg"),
-        // A document behind bytes that are nothing.
+        // An archive whose first file has a name like a bitmap's, or bitcode's, beginning.
+        ([b"BMW", &TAR[3..]].concat(), "application/x-tar"),
+        ([b"BC.txt", &TAR[6..]].concat(), "application/x-tar"),
+        // A document behind bytes that are nothing, or nearly something, or words.
+        ([b"L\x01", PDF].concat(), "application/pdf"),
+        (b"a line\n%PDF-1.4\n1 0 obj\n".to_vec(), "application/pdf"),
         ([UNTOLD, PDF].concat(), "application/pdf"),
     ] {
         assert_eq!(seen(&content).await, expected, "{}", content.escape_ascii());
@@ -409,6 +422,8 @@ fn samples() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever there is, there is a type of it, which agrees with itself.
     #[test]
     fn every_content_has_a_type_that_agrees_with_itself(

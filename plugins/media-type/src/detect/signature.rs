@@ -31,10 +31,11 @@ pub fn detect(head: &[u8]) -> Option<&'static str> {
         (_, "obj") => None,
         (_, "bc") if !head.starts_with(b"BC\xc0\xde") => None,
         (_, "bmp") if head.get(BITMAP_RESERVED).is_some_and(|reserved| reserved != [0; 4]) => None,
+        (_, "gif") if !head.starts_with(b"GIF8") => None,
         (_, "webp") if !head.starts_with(b"RIFF") => None,
         (name, _) => Some(canonical(name)),
     });
-    found.or_else(|| iso_media(head))
+    found.or_else(|| iso_media(head)).or_else(|| further_in(head))
 }
 
 /// Readers take a PDF that begins with something else, and so would `infer`, for archives that hold a PDF, too. What begins as
@@ -47,6 +48,18 @@ fn before_the_pdf(head: &[u8]) -> &'static str {
         }
     }
     detect(&without).unwrap_or("application/pdf")
+}
+
+/// What stands behind a beginning that was taken for something else: `infer` says the first that it finds. An archive's first file
+/// may be called `BMW.txt`.
+fn further_in(head: &[u8]) -> Option<&'static str> {
+    let signatures: [(infer::Matcher, &str); 4] = [
+        (infer::archive::is_tar, "application/x-tar"),
+        (infer::archive::is_dcm, "application/dicom"),
+        (infer::book::is_mobi, "application/x-mobipocket-ebook"),
+        (infer::archive::is_pdf, "application/pdf"),
+    ];
+    signatures.into_iter().find(|(is_there, _)| is_there(head)).map(|(_, name)| name)
 }
 
 /// The Office Open XML format of an archive, by the folder that each of them has. `infer` knows some orders of its entries.
