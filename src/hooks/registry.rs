@@ -19,6 +19,10 @@ pub(super) struct Kind {
 const KINDS: &[Kind] = &[
     #[cfg(feature = "plugin-json")]
     validates::<tidegate_plugin_json::Json>(),
+    #[cfg(feature = "plugin-json-schema")]
+    validates::<tidegate_plugin_json_schema::JsonSchema>(),
+    #[cfg(feature = "plugin-media-type")]
+    validates::<tidegate_plugin_media_type::MediaType>(),
 ];
 
 /// The plugins that an instance can be of. Each is an instance of its own name too, with the default options, if these will do.

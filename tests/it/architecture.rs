@@ -35,6 +35,8 @@ const KEPT_TO: &[(&str, &str)] = &[
     ("rusqlite_migration", "catalog"),
     ("opendal", "storage"),
     ("tidegate_plugin_json", "hooks"),
+    ("tidegate_plugin_json_schema", "hooks"),
+    ("tidegate_plugin_media_type", "hooks"),
     ("tidegate_plugin_sdk", "hooks"),
     ("clap", "cli"),
 ];

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
-mod duplicates;
+pub mod duplicates;
 pub mod scanner;
 
 use std::path::Path;
