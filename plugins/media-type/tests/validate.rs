@@ -137,7 +137,7 @@ async fn a_text_is_text_whatever_letters_it_begins_with() {
 #[tokio::test]
 async fn a_character_that_the_end_of_the_first_bytes_cuts_is_no_harm() {
     for before in 0..4 {
-        let text = " ".repeat(before) + &"é😀".repeat(4000);
+        let text = "ID3".to_owned() + &" ".repeat(before) + &"é😀".repeat(4000);
         assert_eq!(seen(text.as_bytes()).await, "text/plain");
     }
     for before in 0..4 {
@@ -202,6 +202,9 @@ async fn without_options_a_file_need_only_be_what_it_says() {
         ("a.made-up", "application/vnd.made-up", b"text"),
         ("a.made-up", "application/vnd.made-up", UNTOLD),
         ("a.iso", "application/x-iso9660-image", UNTOLD),
+        ("a.mp3", "audio/mpeg", UNTOLD),
+        ("a.p12", "application/x-pkcs12", UNTOLD),
+        ("a.flac", "audio/flac", b"ID3\x04\x00\x00\x00\x00\x00\x00"),
         ("a.txt", "text/plain", b""),
         ("without-extension", "", PNG),
         ("without-extension", "*/*", PNG),
