@@ -9,11 +9,14 @@ use tidegate_plugin_sdk::{Build, ErrorKind, PluginError, Validate};
 
 use super::config::{Options, PluginKind};
 
+type Check = fn(&Options, &Path) -> Vec<(String, String)>;
+type MakeInstance = fn(&Options, &Path) -> Result<Arc<dyn Validate>, PluginError>;
+
 /// A kind of plugin that can check files.
 pub(super) struct Kind {
     pub(super) name: &'static str,
-    check: fn(&Options, &Path) -> Vec<(String, String)>,
-    pub(super) build: fn(&Options, &Path) -> Result<Arc<dyn Validate>, PluginError>,
+    check: Check,
+    pub(super) build: MakeInstance,
 }
 
 const KINDS: &[Kind] = &[
