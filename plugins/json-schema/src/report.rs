@@ -49,7 +49,7 @@ impl Report {
             return Verdict::Accept;
         }
         if self.has_more {
-            let message = format!("more is wrong than these {} issues", self.issues.len());
+            let message = "the list of issues ends here, and there may be more".to_owned();
             self.issues.push(Issue { path: String::new(), code: "schema-more".to_owned(), message });
         }
         Verdict::Reject(self.issues)
@@ -73,7 +73,7 @@ impl Report {
             }
         }
         if !listed {
-            // One error that is made of more than the bound.
+            // One error that is made of more than the bound, as `anyOf` of what each of its schemas says.
             let other = || Issue {
                 path: prefix.to_owned(),
                 code: "schema-invalid".to_owned(),

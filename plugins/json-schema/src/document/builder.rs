@@ -14,61 +14,74 @@ use crate::memory::Reservation;
 const ALLOCATION: usize = 16;
 /// The digits of an index and the slash before it.
 const INDEX: usize = 21;
+/// From this length on, a list is taken over rather than copied.
+const LONG: usize = 1024;
 
 pub(super) enum Failure {
     TooDeep,
     Memory(PluginError),
 }
 
-pub(super) struct Builder<'m> {
+pub(super) struct Builder<'d, 'm> {
     max_depth: usize,
-    memory: &'m mut Reservation,
-    used: u64,
-    allowed: u64,
+    ledger: Ledger<'m>,
+    /// The values of all lists that are open, inner ones last: so a list is as long as its values from the start.
+    items: Vec<Item<'d>>,
+    members: Vec<Member<'d>>,
     pub(super) longest_path: usize,
     /// What the parser's error cannot carry.
     pub(super) failure: Option<Failure>,
 }
 
-impl<'m> Builder<'m> {
-    pub(super) fn new(max_depth: usize, memory: &'m mut Reservation) -> Self {
-        let allowed = memory.bytes();
-        Self { max_depth, memory, used: 0, allowed, longest_path: 0, failure: None }
-    }
+/// What of the memory is used.
+struct Ledger<'m> {
+    memory: &'m mut Reservation,
+    used: u64,
+    allowed: u64,
+}
 
-    fn charge<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
+impl Ledger<'_> {
+    fn charge(&mut self, bytes: usize) -> Result<(), PluginError> {
         self.used += bytes as u64;
-        if self.used <= self.allowed {
-            return Ok(());
+        if self.used > self.allowed {
+            // A quarter in advance, so that growing does not go to the budget for each value.
+            self.memory.grow_to(self.used + self.used / 4).or_else(|_| self.memory.grow_to(self.used))?;
+            self.allowed = self.memory.bytes();
         }
-        // A quarter in advance, so that growing does not go to the budget for each value.
-        match self.memory.grow_to(self.used + self.used / 4).or_else(|_| self.memory.grow_to(self.used)) {
-            Ok(()) => {
-                self.allowed = self.memory.bytes();
-                Ok(())
-            }
-            Err(error) => {
-                self.failure = Some(Failure::Memory(error));
-                Err(E::custom("out of memory"))
-            }
-        }
+        Ok(())
     }
 
-    /// Pushes, and counts what the vector takes from then on.
-    fn push<T, E: Error>(&mut self, values: &mut Vec<T>, value: T) -> Result<(), E> {
+    fn push<T>(&mut self, values: &mut Vec<T>, value: T) -> Result<(), PluginError> {
         if values.len() == values.capacity() {
-            let before = values.capacity();
-            let more = before.max(4);
-            self.charge(more * size_of::<T>() + if before == 0 { ALLOCATION } else { 0 })?;
+            let more = values.capacity().max(16);
+            self.charge(more * size_of::<T>())?;
             values.reserve_exact(more);
         }
         values.push(value);
         Ok(())
     }
 
-    /// What is not used goes back.
-    fn shrunk<T>(&mut self, values: &Vec<T>) {
-        self.used -= ((values.capacity() - values.len()) * size_of::<T>()) as u64;
+    /// Takes what was pushed since `start`, in exactly its size.
+    fn take<T>(&mut self, values: &mut Vec<T>, start: usize) -> Result<Vec<T>, PluginError> {
+        let length = values.len() - start;
+        if start > 0 || length < LONG {
+            self.charge(if length == 0 { 0 } else { length * size_of::<T>() + ALLOCATION })?;
+            let mut taken = Vec::with_capacity(length);
+            taken.extend(values.drain(start..));
+            return Ok(taken);
+        }
+        self.used -= ((values.capacity() - length) * size_of::<T>()) as u64;
+        let mut taken = std::mem::take(values);
+        taken.shrink_to_fit();
+        Ok(taken)
+    }
+}
+
+impl<'d, 'm> Builder<'d, 'm> {
+    pub(super) fn new(max_depth: usize, memory: &'m mut Reservation) -> Self {
+        let allowed = memory.bytes();
+        let ledger = Ledger { memory, used: 0, allowed };
+        Self { max_depth, ledger, items: Vec::new(), members: Vec::new(), longest_path: 0, failure: None }
     }
 
     fn descend<E: Error>(&mut self, depth: usize) -> Result<(), E> {
@@ -78,22 +91,41 @@ impl<'m> Builder<'m> {
         self.failure = Some(Failure::TooDeep);
         Err(E::custom("too deep"))
     }
+
+    fn extend_path(&mut self, path: usize, by: usize) -> usize {
+        let path = path + by;
+        self.longest_path = self.longest_path.max(path);
+        path
+    }
+
+    fn owned<E: Error>(&mut self, text: &str) -> Result<Cow<'d, str>, E> {
+        let charged = self.ledger.charge(text.len() + ALLOCATION);
+        self.paid(charged)?;
+        Ok(Cow::Owned(text.to_owned()))
+    }
+
+    fn paid<T, E: Error>(&mut self, result: Result<T, PluginError>) -> Result<T, E> {
+        result.map_err(|error| {
+            self.failure = Some(Failure::Memory(error));
+            E::custom("out of memory")
+        })
+    }
 }
 
-pub(super) struct ItemSeed<'b, 'm> {
-    builder: &'b mut Builder<'m>,
+pub(super) struct ItemSeed<'b, 'd, 'm> {
+    builder: &'b mut Builder<'d, 'm>,
     depth: usize,
     /// How long the pointer to this item is at most.
     path: usize,
 }
 
-impl<'b, 'm> ItemSeed<'b, 'm> {
-    pub(super) fn new(builder: &'b mut Builder<'m>) -> Self {
+impl<'b, 'd, 'm> ItemSeed<'b, 'd, 'm> {
+    pub(super) fn new(builder: &'b mut Builder<'d, 'm>) -> Self {
         Self { builder, depth: 0, path: 0 }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ItemSeed<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ItemSeed<'_, 'de, '_> {
     type Value = Item<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item<'de>, D::Error> {
@@ -101,7 +133,7 @@ impl<'de> DeserializeSeed<'de> for ItemSeed<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
+impl<'de> Visitor<'de> for ItemSeed<'_, 'de, '_> {
     type Value = Item<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,44 +165,43 @@ impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Item<'de>, E> {
-        self.builder.charge(value.len() + ALLOCATION)?;
-        Ok(Item::Text(Cow::Owned(value.to_owned())))
+        self.builder.owned(value).map(Item::Text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Item<'de>, A::Error> {
         let Self { builder, depth, path } = self;
         builder.descend(depth)?;
-        let path = path + INDEX;
-        builder.longest_path = builder.longest_path.max(path);
-        let mut items = Vec::new();
+        let path = builder.extend_path(path, INDEX);
+        let start = builder.items.len();
         while let Some(item) = elements.next_element_seed(ItemSeed { builder, depth: depth + 1, path })? {
-            builder.push(&mut items, item)?;
+            let pushed = builder.ledger.push(&mut builder.items, item);
+            builder.paid(pushed)?;
         }
-        builder.shrunk(&items);
-        Ok(Item::Array(items.into_boxed_slice()))
+        let items = builder.ledger.take(&mut builder.items, start);
+        Ok(Item::Array(builder.paid(items)?.into_boxed_slice()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Item<'de>, A::Error> {
         let Self { builder, depth, path } = self;
         builder.descend(depth)?;
-        let mut list = Vec::new();
+        let start = builder.members.len();
         while let Some(name) = members.next_key_seed(NameSeed { builder })? {
             // Each `~` and `/` in a name is two characters in a pointer.
-            let path = path + 1 + 2 * name.len();
-            builder.longest_path = builder.longest_path.max(path);
+            let path = builder.extend_path(path, 1 + 2 * name.len());
             let value = members.next_value_seed(ItemSeed { builder, depth: depth + 1, path })?;
-            builder.push(&mut list, Member { name, value })?;
+            let pushed = builder.ledger.push(&mut builder.members, Member { name, value });
+            builder.paid(pushed)?;
         }
-        builder.shrunk(&list);
-        Ok(Item::Object(Members::new(list)))
+        let members = builder.ledger.take(&mut builder.members, start);
+        Ok(Item::Object(Members::new(builder.paid(members)?)))
     }
 }
 
-struct NameSeed<'b, 'm> {
-    builder: &'b mut Builder<'m>,
+struct NameSeed<'b, 'd, 'm> {
+    builder: &'b mut Builder<'d, 'm>,
 }
 
-impl<'de> DeserializeSeed<'de> for NameSeed<'_, '_> {
+impl<'de> DeserializeSeed<'de> for NameSeed<'_, 'de, '_> {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
@@ -178,7 +209,7 @@ impl<'de> DeserializeSeed<'de> for NameSeed<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for NameSeed<'_, '_> {
+impl<'de> Visitor<'de> for NameSeed<'_, 'de, '_> {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +221,6 @@ impl<'de> Visitor<'de> for NameSeed<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Cow<'de, str>, E> {
-        self.builder.charge(value.len() + ALLOCATION)?;
-        Ok(Cow::Owned(value.to_owned()))
+        self.builder.owned(value)
     }
 }
