@@ -47,6 +47,7 @@ fn check<P: Build>(options: &Options, base: &Path) -> Vec<(String, String)> {
     let known: Vec<&str> =
         schema["properties"].as_object().map_or(Vec::new(), |options| options.keys().map(String::as_str).collect());
     let mut issues = Vec::new();
+    let options = &with_texts_read::<P>(options);
     for (name, value) in options {
         if !known.contains(&name.as_str()) {
             let message = format!("the plugin `{}` has no option `{name}`; known: {}", P::KIND, known.join(", "));
@@ -68,9 +69,19 @@ fn build<P: Build + Validate>(options: &Options, base: &Path) -> Result<Arc<dyn 
     if let Some((option, message)) = check::<P>(options, base).into_iter().next() {
         return Err(PluginError::permanent(ErrorKind::Config, format!("{option}: {message}")));
     }
-    let config = read::<P>(options.clone())
+    let config = read::<P>(with_texts_read::<P>(options))
         .map_err(|error| PluginError::permanent(ErrorKind::Config, "its options").caused_by(error))?;
     Ok(Arc::new(P::build(config, base)?))
+}
+
+/// What comes from the environment or a flag is text, and may stand for a number, a boolean or a list.
+fn with_texts_read<P: Build>(options: &Options) -> Options {
+    let settled = |(name, value): (&String, &Value)| {
+        let takes = |value: &Value| read::<P>([(name.clone(), value.clone())]).is_ok();
+        let meant = value.as_str().filter(|_| !takes(value)).and_then(|text| serde_json::from_str(text).ok());
+        (name.clone(), meant.filter(takes).unwrap_or_else(|| value.clone()))
+    };
+    options.iter().map(settled).collect()
 }
 
 fn read<P: Build>(options: impl IntoIterator<Item = (String, Value)>) -> Result<P::Config, serde_json::Error> {
@@ -100,6 +111,7 @@ mod tests {
         let base = Path::new(".");
         assert!((json.build)(&Options::new(), base).is_ok(), "the defaults will do");
         assert!((json.build)(&options(&[("max_depth", 3.into())]), base).is_ok());
+        assert!((json.build)(&options(&[("max_depth", "3".into())]), base).is_ok(), "as the environment gives it");
         let wrong = options(&[("depth", 3.into()), ("max_depth", "deep".into())]);
         let named: Vec<String> = (json.check)(&wrong, base).into_iter().map(|(option, _)| option).collect();
         assert_eq!(named, ["depth", "max_depth"]);
