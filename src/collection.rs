@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use globset::GlobMatcher;
+
 /// `[collection.NAME]`, checked and resolved.
 #[derive(Debug, Clone)]
 pub struct Collection {
@@ -44,13 +46,31 @@ pub enum Verify {
     ReadBack,
 }
 
-/// One use of a plugin by a collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One use of a plugin by a collection, to check files.
+#[derive(Debug, Clone)]
 pub struct HookUse {
     /// The plugin's instance name, as `json`.
     pub plugin: Arc<str>,
+    /// The names of the files that it is for; `None`: all.
+    pub files: Option<GlobMatcher>,
     /// How long one call may take; past it the use counts as failed.
     pub timeout: Duration,
+    pub on_failure: OnFailure,
+}
+
+impl HookUse {
+    pub fn is_for(&self, file_name: &str) -> bool {
+        self.files.as_ref().is_none_or(|files| files.is_match(file_name))
+    }
+}
+
+/// What becomes of a file that a plugin could not check: it crashed, ran out of time, or said that it cannot tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    #[default]
+    Reject,
+    /// As if the plugin had found nothing wrong.
+    Accept,
 }
 
 /// A path under the storage's root with `{placeholders}`, as `"{tenant}/{file_name}"`.

@@ -140,7 +140,8 @@ fn build_places(config: &Config, before: Option<&Places>) -> Result<Places, Star
         storages.insert(name.to_string(), storage);
         storage_configs.insert(name.to_string(), fingerprint);
     }
-    let hooks = Hooks::build(config.collections.values().map(|collection| &**collection))
+    let collections = config.collections.values().map(|collection| &**collection);
+    let hooks = Hooks::build(collections, &config.plugins, &config.folder)
         .map_err(|errors| StartError::Build(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
     let collections: HashMap<String, Arc<Collection>> =
         config.collections.iter().map(|(name, collection)| (name.to_string(), collection.clone())).collect();

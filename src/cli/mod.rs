@@ -116,7 +116,7 @@ impl ConfigSource {
             variables: std::env::vars_os().filter_map(text).collect(),
             overrides: self.set,
             current_folder: std::env::current_dir()?,
-            plugins: crate::hooks::built_in_names().to_vec(),
+            plugins: crate::hooks::built_in_plugins(),
             services: services(),
         })
     }

@@ -13,13 +13,16 @@ use super::sections::Sections;
 use crate::auth::config::Anonymous;
 use crate::collection::Placeholder;
 use crate::diagnostics::{Diagnostic, Diagnostics, KeyPath, nearest};
+use crate::hooks::config::{Options, PluginConfig, PluginKind};
 use crate::http::api::config::Dialect;
 use crate::storage::config::{FS, Service, StorageConfig};
 
 /// What the sections are held against.
 pub struct Known<'a> {
-    pub plugins: &'a [&'a str],
+    pub plugins: &'a [PluginKind],
     pub services: &'a [Service],
+    /// What relative paths count from.
+    pub folder: &'a Path,
 }
 
 pub struct Checker<'a> {
@@ -84,6 +87,9 @@ impl Checker<'_> {
         for (name, storage) in &sections.storage {
             self.storage(name, storage);
         }
+        for (name, plugin) in &sections.plugin {
+            self.plugin(name, plugin);
+        }
         for (name, collection) in &sections.collection {
             self.collection(name, collection, sections);
         }
@@ -95,8 +101,10 @@ impl Checker<'_> {
     /// Names stand in variables, in addresses and in dotted keys.
     fn names(&mut self, sections: &Sections) {
         let named = sections.storage.keys().map(|name| KeyPath::of(["storage", name]));
-        let named: Vec<_> =
-            named.chain(sections.collection.keys().map(|name| KeyPath::of(["collection", name]))).collect();
+        let named: Vec<_> = named
+            .chain(sections.collection.keys().map(|name| KeyPath::of(["collection", name])))
+            .chain(sections.plugin.keys().map(|name| KeyPath::of(["plugin", name])))
+            .collect();
         for path in named {
             let name = path.last_key().unwrap_or_default();
             let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -166,13 +174,44 @@ impl Checker<'_> {
         let path = KeyPath::of(["collection", name]);
         self.refers(&path.key("storage"), &collection.storage, "storage", sections.storage.keys());
         for (index, hook) in collection.validate.iter().enumerate() {
-            if self.known.plugins.contains(&hook.plugin.as_str()) {
+            if sections.plugin.contains_key(&hook.plugin) || self.broken.touches(&KeyPath::of(["plugin", &hook.plugin]))
+            {
                 continue;
             }
             let at = path.key("validate").index(self.index_in_document(&path.key("validate"), index));
             let at = if self.document.get(&at.key("plugin")).is_some() { at.key("plugin") } else { at };
-            let help = near_or_all(&hook.plugin, self.known.plugins.iter().copied());
+            if let Some(kind) = self.known.plugins.iter().find(|kind| kind.name == hook.plugin) {
+                // By its kind alone, with the default options.
+                if let Some((option, issue)) = (kind.check)(&Options::new(), self.known.folder).into_iter().next() {
+                    let message = format!("the plugin `{}` takes options: `{option}`: {issue}", kind.name);
+                    let help =
+                        format!("declare it, `[plugin.NAME]` with `kind = \"{}\"`, and use it by that name", kind.name);
+                    self.error_with_help(&at, message, Some(help));
+                }
+                continue;
+            }
+            let kinds = self.known.plugins.iter().map(|kind| kind.name);
+            let help = near_or_all(&hook.plugin, sections.plugin.keys().map(String::as_str).chain(kinds));
             self.error_with_help(&at, format!("there is no plugin `{}`", hook.plugin), help);
+        }
+    }
+
+    fn plugin(&mut self, name: &str, plugin: &PluginConfig) {
+        let path = KeyPath::of(["plugin", name]);
+        let Some(kind) = self.known.plugins.iter().find(|kind| kind.name == plugin.kind) else {
+            let message = format!("there is no plugin of the kind `{}`", plugin.kind);
+            let help = near_or_all(&plugin.kind, self.known.plugins.iter().map(|kind| kind.name));
+            return self.error_with_help(&path.key("kind"), message, help);
+        };
+        if self.broken.touches(&path) {
+            return;
+        }
+        for (option, message) in (kind.check)(&plugin.options, self.known.folder) {
+            let at = option.split('.').filter(|step| !step.is_empty()).fold(path.clone(), |path, step| path.key(step));
+            match self.document.get(&at) {
+                Some(_) => self.error(&at, message),
+                None => self.error_at_key(&path, format!("`{option}`: {message}"), None),
+            }
         }
     }
 

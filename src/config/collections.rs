@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::de::{self, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::collection::{Collection, HookUse, PathTemplate, Verify};
+use globset::GlobBuilder;
+
+use crate::collection::{Collection, HookUse, OnFailure, PathTemplate, Verify};
 use crate::units::{ByteSize, Period};
 
 /// A place that files are sent to.
@@ -66,8 +68,48 @@ pub enum VerifySection {
 pub struct HookUseSection {
     /// The plugin's name, as `json`.
     pub plugin: String,
+    /// The names of the files that it is for, as `comptes_*.json`; without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileNames>,
     /// How long one call may take; past it the use counts as failed.
     pub timeout: Period,
+    /// What becomes of a file that the plugin could not check.
+    pub on_failure: OnFailureSection,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailureSection {
+    /// It is rejected.
+    #[default]
+    Reject,
+    /// It goes on as if the plugin had found nothing wrong, and the log says so.
+    Accept,
+}
+
+/// A pattern of file names: `*` any characters, `?` one, `[ab]` one of these, `{a,b}` one of these texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct FileNames(String);
+
+impl FileNames {
+    /// None of an empty pattern or a wrong one; reading it has refused these.
+    fn matcher(text: &str) -> Result<globset::GlobMatcher, globset::Error> {
+        Ok(GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build()?.compile_matcher())
+    }
+}
+
+impl<'de> Deserialize<'de> for FileNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match Self::matcher(&text) {
+            Ok(_) if !text.is_empty() => Ok(Self(text)),
+            Ok(_) => Err(de::Error::custom("`files` is empty: leave it out for all files")),
+            Err(error) => {
+                Err(de::Error::custom(format_args!("`{text}` is no pattern of file names: {}", error.kind())))
+            }
+        }
+    }
 }
 
 /// What the schema says of a use; reading it is done by hand, for an untagged enum cannot say what is wrong inside.
@@ -86,9 +128,15 @@ enum NameOrHookUse {
 struct HookUseTable {
     /// The plugin's name, as `json`.
     plugin: String,
+    /// The names of the files that it is for, as `comptes_*.json`; without it, all.
+    #[serde(default)]
+    files: Option<FileNames>,
     /// How long one call may take; past it the use counts as failed.
     #[serde(default = "default_hook_timeout")]
     timeout: Period,
+    /// What becomes of a file that the plugin could not check.
+    #[serde(default)]
+    on_failure: OnFailureSection,
 }
 
 fn default_max_file_size() -> ByteSize {
@@ -102,7 +150,15 @@ fn default_hook_timeout() -> Period {
 
 impl CollectionSection {
     pub fn resolve(&self, name: &str) -> Collection {
-        let hook_use = |hook: &HookUseSection| HookUse { plugin: hook.plugin.as_str().into(), timeout: *hook.timeout };
+        let hook_use = |hook: &HookUseSection| HookUse {
+            plugin: hook.plugin.as_str().into(),
+            files: hook.files.as_ref().and_then(|files| FileNames::matcher(&files.0).ok()),
+            timeout: *hook.timeout,
+            on_failure: match hook.on_failure {
+                OnFailureSection::Reject => OnFailure::Reject,
+                OnFailureSection::Accept => OnFailure::Accept,
+            },
+        };
         Collection {
             name: Arc::from(name),
             storage: self.storage.as_str().into(),
@@ -150,12 +206,18 @@ impl<'de> Deserialize<'de> for HookUseSection {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<HookUseSection, E> {
-                Ok(HookUseSection { plugin: name.to_owned(), timeout: default_hook_timeout() })
+                Ok(HookUseSection {
+                    plugin: name.to_owned(),
+                    files: None,
+                    timeout: default_hook_timeout(),
+                    on_failure: OnFailureSection::default(),
+                })
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<HookUseSection, A::Error> {
-                let HookUseTable { plugin, timeout } = HookUseTable::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(HookUseSection { plugin, timeout })
+                let HookUseTable { plugin, files, timeout, on_failure } =
+                    HookUseTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(HookUseSection { plugin, files, timeout, on_failure })
             }
         }
 

@@ -24,6 +24,7 @@ use crate::catalog::config::CatalogConfig;
 use crate::collection::Collection;
 use crate::diagnostics::Diagnostics;
 use crate::events::config::EventsConfig;
+use crate::hooks::config::{PluginConfig, PluginKind};
 use crate::http::api::config::ApisConfig;
 use crate::http::config::ServerConfig;
 use crate::staging::config::StagingConfig;
@@ -43,8 +44,8 @@ pub struct LoadOptions {
     pub variables: BTreeMap<String, String>,
     pub overrides: Vec<Override>,
     pub current_folder: PathBuf,
-    /// The plugins that a hook may name.
-    pub plugins: Vec<&'static str>,
+    /// The plugins that are compiled in.
+    pub plugins: Vec<PluginKind>,
     /// The services that a storage may name.
     pub services: Vec<Service>,
 }
@@ -70,6 +71,9 @@ pub struct Config {
     pub events: EventsConfig,
     pub storages: BTreeMap<Arc<str>, StorageConfig>,
     pub collections: BTreeMap<Arc<str>, Arc<Collection>>,
+    pub plugins: BTreeMap<Arc<str>, PluginConfig>,
+    /// What relative paths among the plugins' options count from: the folder of the file.
+    pub folder: PathBuf,
     pub apis: ApisConfig,
     /// The file that was read, as people know it.
     pub file: String,
@@ -103,7 +107,7 @@ pub fn load(options: &LoadOptions) -> Result<Config, Diagnostics> {
         return Err(finished(without_followers(diagnostics), &document));
     }
 
-    let known = Known { plugins: &options.plugins, services: &options.services };
+    let known = Known { plugins: &options.plugins, services: &options.services, folder: &file.folder };
     let folders = Folders { file: &file.folder, current: &options.current_folder };
     let mut checker = Checker { document: &document, broken: &broken, known: &known, diagnostics: &mut diagnostics };
     checker.resolve_paths(&mut sections, &folders, &options.variables);
@@ -111,7 +115,7 @@ pub fn load(options: &LoadOptions) -> Result<Config, Diagnostics> {
     let diagnostics = finished(diagnostics, &document);
     match diagnostics.has_errors() {
         true => Err(diagnostics),
-        false => Ok(Config::of(sections, file.name, diagnostics, document)),
+        false => Ok(Config::of(sections, (file.name, file.folder), diagnostics, document)),
     }
 }
 
@@ -149,7 +153,7 @@ fn without_followers(mut diagnostics: Diagnostics) -> Diagnostics {
 }
 
 impl Config {
-    fn of(sections: Sections, file: String, warnings: Diagnostics, document: Document) -> Self {
+    fn of(sections: Sections, (file, folder): (String, PathBuf), warnings: Diagnostics, document: Document) -> Self {
         let storages = sections.storage.iter().map(|(name, storage)| (Arc::from(name.as_str()), storage.clone()));
         let collections = sections.collection.iter().map(|(name, section)| {
             let collection = section.resolve(name);
@@ -164,6 +168,8 @@ impl Config {
             events: sections.events.clone(),
             storages: storages.collect(),
             collections: collections.collect(),
+            plugins: sections.plugin.iter().map(|(name, plugin)| (Arc::from(name.as_str()), plugin.clone())).collect(),
+            folder,
             apis: sections.api.clone(),
             file,
             warnings,

@@ -11,6 +11,7 @@ use super::collections::CollectionSection;
 use crate::auth::config::AuthConfig;
 use crate::catalog::config::CatalogConfig;
 use crate::events::config::EventsConfig;
+use crate::hooks::config::PluginConfig;
 use crate::http::api::config::ApisConfig;
 use crate::http::config::ServerConfig;
 use crate::staging::config::StagingConfig;
@@ -41,6 +42,8 @@ pub struct Sections {
     pub storage: BTreeMap<String, StorageConfig>,
     /// Places that files are sent to, by name.
     pub collection: BTreeMap<String, CollectionSection>,
+    /// Plugins with options of their own, by the names that hooks use them by.
+    pub plugin: BTreeMap<String, PluginConfig>,
     /// The dialects that are served.
     pub api: ApisConfig,
 }
@@ -56,6 +59,7 @@ impl Default for Sections {
             events: EventsConfig::default(),
             storage: BTreeMap::new(),
             collection: BTreeMap::new(),
+            plugin: BTreeMap::new(),
             api: ApisConfig::default(),
         }
     }

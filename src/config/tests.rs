@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::collection::OnFailure;
 use crate::diagnostics::{Diagnostic, Severity};
+use crate::hooks::config::Options;
 use crate::http::api::config::Dialect;
 
 /// A folder with a `config.toml`, and an environment.
@@ -22,7 +24,10 @@ impl Bench {
             variables: BTreeMap::new(),
             overrides: Vec::new(),
             current_folder: folder.path().to_owned(),
-            plugins: vec!["json"],
+            plugins: vec![
+                PluginKind { name: "json", check: |_, _| Vec::new() },
+                PluginKind { name: "schema", check: check_schema },
+            ],
             services: crate::storage::config::services(),
         };
         Self { folder, options }
@@ -54,6 +59,20 @@ impl Bench {
         let diagnostics = load(&self.options).expect_err("there are errors");
         diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).map(short).collect()
     }
+}
+
+/// A plugin that takes an option `schema`, a file, and another one, `limits.depth`.
+fn check_schema(options: &Options, base: &Path) -> Vec<(String, String)> {
+    let mut issues = Vec::new();
+    match options.get("schema").and_then(|schema| schema.as_str()) {
+        None => issues.push(("schema".to_owned(), "name the file".to_owned())),
+        Some(schema) if !base.join(schema).exists() => issues.push(("schema".to_owned(), format!("no file {schema}"))),
+        Some(_) => {}
+    }
+    if options.get("limits").is_some_and(|limits| limits["depth"] == 0) {
+        issues.push(("limits.depth".to_owned(), "too small".to_owned()));
+    }
+    issues
 }
 
 fn short(diagnostic: &Diagnostic) -> String {
@@ -453,4 +472,65 @@ fn says_what_takes_a_restart() {
         new.flag("data_dir", "data").flag("staging.path", "data/staging").flag("catalog.path", "data/tidegate.db");
     assert_eq!(old.config().restart_needed(&new.config()), ["server.listen", "catalog.durability"]);
     assert!(old.config().restart_needed(&old.config()).is_empty());
+}
+
+#[test]
+fn plugins_are_declared_with_their_options_and_checked_at_their_places() {
+    let bench = Bench::new(
+        r#"
+[plugin.comptes]
+kind = "schema"
+schema = "comptes.json"
+[plugin.lost]
+kind = "schema"
+schema = "lost.json"
+limits = { depth = 0 }
+[plugin.bare]
+kind = "schema"
+[plugin.odd]
+kind = "jason"
+[plugin.kindless]
+schema = "x"
+[storage.s]
+service = "memory"
+[collection.c]
+storage = "s"
+path = "{file_name}"
+validate = ["comptes", "schema", "json", { plugin = "compts" }, { plugin = "json", files = "{a", on_failure = "drop" }]
+"#,
+    );
+    fs::write(bench.at("comptes.json"), "{}").unwrap();
+    let errors = bench.errors();
+    for expected in [
+        "7:10 plugin.lost.schema: no file lost.json",
+        "8:20 plugin.lost.limits.depth: too small",
+        "9:9 plugin.bare: `schema`: name the file",
+        "12:8 plugin.odd.kind: there is no plugin of the kind `jason`",
+        "collection.c.validate[1]: the plugin `schema` takes options: `schema`: name the file",
+        "collection.c.validate[3].plugin: there is no plugin `compts`",
+        "is no pattern of file names",
+    ] {
+        assert!(errors.iter().any(|error| error.contains(expected)), "{expected}\n{errors:#?}");
+    }
+    assert!(errors.iter().any(|error| error.contains("kindless") && error.contains("kind")), "{errors:#?}");
+    assert_eq!(errors.len(), 9, "{errors:#?}");
+}
+
+#[test]
+fn a_use_has_names_of_files_and_what_a_failure_means() {
+    let bench = Bench::new(
+        r#"
+[storage.s]
+service = "memory"
+[collection.c]
+storage = "s"
+path = "{file_name}"
+validate = [{ plugin = "json", files = "comptes_*.{json,JSON}", timeout = "5s", on_failure = "accept" }, "json"]
+"#,
+    );
+    let config = bench.config();
+    let [first, second] = &*config.collections["c"].validate else { panic!("two uses") };
+    assert!(first.is_for("comptes_2024.json") && first.is_for("comptes_.JSON") && !first.is_for("bilan.json"));
+    assert!(second.is_for("bilan.json"));
+    assert_eq!((first.on_failure, second.on_failure), (OnFailure::Accept, OnFailure::Reject));
 }

@@ -426,6 +426,8 @@ pub struct Candidate {
     pub tenant: String,
     pub file_name: String,
     pub size: u64,
+    /// The media type that its client declared, if it did.
+    pub content_type: Option<String>,
     pub content: Arc<dyn Content>,
 }
 

@@ -329,6 +329,7 @@ impl Files {
             tenant: tenant.to_owned(),
             file_name: file_name.to_owned(),
             size,
+            content_type: None,
             content: opened.content.clone(),
         };
         let verdict = self.judge(collection, &candidate).await;

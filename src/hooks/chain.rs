@@ -1,11 +1,12 @@
 //! Runs a collection's checks in order, bounded in time, so that no plugin can hurt the gateway.
 //!
-//! A use that fails, panics or runs out of time has its declared outcome, which is to reject. The client learns that
+//! A use that fails, panics or runs out of time has its declared outcome (`on_failure`). The client learns that
 //! the check could not be carried out; why stands in the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use tidegate_plugin_sdk as sdk;
 use tidegate_plugin_sdk::{PluginError, Validate};
 use tokio::task::JoinHandle;
 
+use super::config::{Options, PluginConfig};
 use super::file::CandidateFile;
 use super::registry;
-use crate::collection::{Collection, HookUse};
+use crate::collection::{Collection, HookUse, OnFailure};
 use crate::files::port::{Candidate, Issue, Validation, Verdict};
 use crate::to_the_end::words_of;
 
@@ -33,21 +35,10 @@ pub struct Hooks {
 /// Why the hooks of a configuration cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error(
-        "collection `{collection}` names the plugin `{plugin}`, and there is none of that name; there {}",
-        there_are(registry::built_in_names())
-    )]
+    #[error("collection `{collection}` names the plugin `{plugin}`, and there is none of that name")]
     UnknownPlugin { collection: String, plugin: String },
     #[error("the plugin `{plugin}` cannot be built: {error}")]
     Failed { plugin: String, error: PluginError },
-}
-
-fn there_are(names: &[&str]) -> String {
-    match names {
-        [] => "are none in this build".to_owned(),
-        [name] => format!("is `{name}`"),
-        names => format!("are `{}`", names.join("`, `")),
-    }
 }
 
 /// What came of one call of a plugin.
@@ -70,7 +61,14 @@ enum Failure {
 
 impl Hooks {
     /// Builds each instance that the collections name once. All errors, not only the first.
-    pub fn build<'a>(collections: impl IntoIterator<Item = &'a Collection>) -> Result<Self, Vec<BuildError>> {
+    /// A name is that of a declared instance, or of a plugin, which is then one with its default options. Relative paths among the
+    /// options count from `base`.
+    pub fn build<'a>(
+        collections: impl IntoIterator<Item = &'a Collection>,
+        plugins: &BTreeMap<Arc<str>, PluginConfig>,
+        base: &Path,
+    ) -> Result<Self, Vec<BuildError>> {
+        let none = Options::new();
         let mut instances: HashMap<Arc<str>, Arc<dyn Validate>> = HashMap::new();
         let mut errors = Vec::new();
         for collection in collections {
@@ -78,12 +76,14 @@ impl Hooks {
                 if instances.contains_key(plugin) {
                     continue;
                 }
-                let Some(kind) = registry::find(plugin) else {
+                let declared = plugins.get(plugin);
+                let options = declared.map_or(&none, |declared| &declared.options);
+                let Some(kind) = registry::find(declared.map_or(plugin, |declared| &declared.kind)) else {
                     let (collection, plugin) = (collection.name.to_string(), plugin.to_string());
                     errors.push(BuildError::UnknownPlugin { collection, plugin });
                     continue;
                 };
-                match (kind.build)() {
+                match (kind.build)(options, base) {
                     Ok(instance) => drop(instances.insert(plugin.clone(), instance)),
                     Err(error) => errors.push(BuildError::Failed { plugin: plugin.to_string(), error }),
                 }
@@ -129,19 +129,24 @@ impl Hooks {
 #[async_trait]
 impl Validation for Hooks {
     async fn validate(&self, uses: &[HookUse], file: &Candidate) -> Verdict {
-        for hook in uses {
+        for hook in uses.iter().filter(|hook| hook.is_for(&file.file_name)) {
             let issues = match self.call(hook, file).await {
                 Ok(sdk::Verdict::Accept) => continue,
                 Ok(sdk::Verdict::Reject(issues)) => issues.into_iter().map(Issue::from).collect(),
                 Err(failure) => {
+                    let is_accepted = hook.on_failure == OnFailure::Accept;
+                    let outcome = if is_accepted { "accepted" } else { "rejected" };
                     tracing::warn!(
                         hook = %hook.plugin,
                         collection = %file.collection,
                         tenant = %file.tenant,
                         file_name = %file.file_name,
                         error = %failure,
-                        "a check could not be carried out; the file is rejected",
+                        "a check could not be carried out; the file is {outcome}",
                     );
+                    if is_accepted {
+                        continue;
+                    }
                     vec![failure.issue(&hook.plugin)]
                 }
             };

@@ -42,17 +42,18 @@ fn candidate(content: impl Into<Bytes>) -> Candidate {
         tenant: "Société".to_owned(),
         file_name: "comptes_2024.json".to_owned(),
         size: content.len() as u64,
+        content_type: None,
         content: Arc::new(Memory(content)),
     }
 }
 
 /// With a deadline that no busy machine reaches.
 fn hook(plugin: &str) -> HookUse {
-    HookUse { plugin: plugin.into(), timeout: Duration::from_secs(60) }
+    HookUse { plugin: plugin.into(), files: None, timeout: Duration::from_secs(60), on_failure: OnFailure::Reject }
 }
 
 fn impatient(plugin: &str) -> HookUse {
-    HookUse { plugin: plugin.into(), timeout: Duration::from_millis(50) }
+    HookUse { timeout: Duration::from_millis(50), ..hook(plugin) }
 }
 
 fn hooks<const N: usize>(instances: [(&str, Arc<dyn Validate>); N]) -> Hooks {
@@ -262,7 +263,7 @@ fn collection(name: &str, plugins: &[&str]) -> Collection {
 #[test]
 fn every_plugin_that_is_not_there_is_named() {
     let collections = [collection("one", &["no-such"]), collection("two", &["nor-such"])];
-    let errors = Hooks::build(&collections).err().unwrap();
+    let errors = Hooks::build(&collections, &BTreeMap::new(), Path::new(".")).err().unwrap();
     let errors: Vec<_> = errors.iter().map(BuildError::to_string).collect();
     assert_eq!(errors.len(), 2);
     assert!(errors[0].contains("`one`") && errors[0].contains("`no-such`"), "{errors:?}");
@@ -273,7 +274,7 @@ fn every_plugin_that_is_not_there_is_named() {
 #[tokio::test]
 async fn the_relays_collection_takes_json_alone() {
     let societes = collection("societes", &["json"]);
-    let hooks = Hooks::build([&societes, &societes]).unwrap();
+    let hooks = Hooks::build([&societes, &societes], &BTreeMap::new(), Path::new(".")).unwrap();
     let uses = [hook("json")];
     let large = |end: &str| format!("[{}1{end}", "{\"compte\": \"é\"},\n".repeat(100_000));
     for good in ["{\"a\": [1, 2]}".to_owned(), large("]")] {
@@ -284,4 +285,42 @@ async fn the_relays_collection_takes_json_alone() {
         assert_eq!(issues[0].path, path, "{issues:?}");
     }
     hooks.close().await;
+}
+
+#[tokio::test]
+async fn a_use_is_for_the_files_that_it_names() {
+    let hooks = hooks([("rejects", plugin(Does::Reject))]);
+    let only = |pattern: &str| HookUse {
+        files: Some(globset::Glob::new(pattern).unwrap().compile_matcher()),
+        ..hook("rejects")
+    };
+    assert_eq!(hooks.validate(&[only("bilan_*")], &candidate("1")).await, Verdict::Accept);
+    assert_ne!(hooks.validate(&[only("comptes_*")], &candidate("1")).await, Verdict::Accept);
+}
+
+#[tokio::test]
+async fn where_a_use_says_so_a_failure_lets_the_file_through() {
+    let hooks = hooks([
+        ("panics", plugin(Does::Panic)),
+        ("hangs", plugin(Does::Hang(Arc::default()))),
+        ("rejects", plugin(Does::Reject)),
+    ]);
+    let lenient = |name: &str| HookUse { on_failure: OnFailure::Accept, ..impatient(name) };
+    assert_eq!(hooks.validate(&[lenient("panics"), lenient("hangs")], &candidate("1")).await, Verdict::Accept);
+    assert_ne!(
+        hooks.validate(&[lenient("rejects")], &candidate("1")).await,
+        Verdict::Accept,
+        "a verdict is no failure"
+    );
+}
+
+#[cfg(feature = "plugin-json")]
+#[tokio::test]
+async fn a_declared_instance_has_its_options() {
+    let plugin = PluginConfig { kind: "json".to_owned(), options: Options::from([("max_depth".to_owned(), 1.into())]) };
+    let plugins = BTreeMap::from([("flat".into(), plugin)]);
+    let hooks = Hooks::build([&collection("a", &["flat", "json"])], &plugins, Path::new(".")).unwrap();
+    assert_eq!(hooks.validate(&[hook("json")], &candidate("[[1]]")).await, Verdict::Accept);
+    assert_ne!(hooks.validate(&[hook("flat")], &candidate("[[1]]")).await, Verdict::Accept);
+    assert_eq!(hooks.validate(&[hook("flat")], &candidate("[1]")).await, Verdict::Accept);
 }

@@ -30,6 +30,10 @@ impl CandidateFile {
             candidate.file_name.as_str(),
             candidate.size,
         );
+        let metadata = match &candidate.content_type {
+            Some(content_type) => metadata.with_content_type(content_type),
+            None => metadata,
+        };
         Self { metadata, candidate, handed_out: AtomicU64::new(0) }
     }
 

@@ -5,8 +5,9 @@
 //! is rejected, is the domain's business; what a plugin's failure means is decided here.
 
 mod chain;
+pub mod config;
 mod file;
 mod registry;
 
 pub use chain::{BuildError, Hooks};
-pub use registry::built_in_names;
+pub use registry::built_in_plugins;

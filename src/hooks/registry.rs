@@ -1,34 +1,36 @@
 //! The one list of plugins that are compiled in. A new plugin is a line here, a dependency and a feature.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+use tidegate_plugin_sdk::schemars::schema_for;
 use tidegate_plugin_sdk::{Build, ErrorKind, PluginError, Validate};
+
+use super::config::{Options, PluginKind};
+
+type Check = fn(&Options, &Path) -> Vec<(String, String)>;
+type MakeInstance = fn(&Options, &Path) -> Result<Arc<dyn Validate>, PluginError>;
 
 /// A kind of plugin that can check files.
 pub(super) struct Kind {
     pub(super) name: &'static str,
-    /// Makes an instance with the default options.
-    pub(super) build: fn() -> Result<Arc<dyn Validate>, PluginError>,
+    check: Check,
+    pub(super) build: MakeInstance,
 }
 
 const KINDS: &[Kind] = &[
     #[cfg(feature = "plugin-json")]
     validates::<tidegate_plugin_json::Json>(),
+    #[cfg(feature = "plugin-json-schema")]
+    validates::<tidegate_plugin_json_schema::JsonSchema>(),
+    #[cfg(feature = "plugin-media-type")]
+    validates::<tidegate_plugin_media_type::MediaType>(),
 ];
 
-const NAMES: [&str; KINDS.len()] = {
-    let mut names = [""; KINDS.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = KINDS[index].name;
-        index += 1;
-    }
-    names
-};
-
-/// What a collection may name as a check without declaring an instance of its own.
-pub fn built_in_names() -> &'static [&'static str] {
-    &NAMES
+/// The plugins that an instance can be of. Each is an instance of its own name too, with the default options, if these will do.
+pub fn built_in_plugins() -> Vec<PluginKind> {
+    KINDS.iter().map(|kind| PluginKind { name: kind.name, check: kind.check }).collect()
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Kind> {
@@ -36,36 +38,85 @@ pub(super) fn find(name: &str) -> Option<&'static Kind> {
 }
 
 const fn validates<P: Build + Validate>() -> Kind {
-    Kind { name: P::KIND, build: build::<P> }
+    Kind { name: P::KIND, check: check::<P>, build: build::<P> }
 }
 
-fn build<P: Build + Validate>() -> Result<Arc<dyn Validate>, PluginError> {
-    let config = P::Config::default();
-    let issues = P::check(&config);
-    if let Some(issue) = issues.first() {
-        let context = format!("the default of `{}` is refused: {}", issue.option, issue.message);
-        return Err(PluginError::permanent(ErrorKind::Config, context));
+/// Reads each option by itself, which it can be since all have defaults: so all that is wrong is told, each at its name.
+fn check<P: Build>(options: &Options, base: &Path) -> Vec<(String, String)> {
+    let schema = schema_for!(P::Config).to_value();
+    let known: Vec<&str> =
+        schema["properties"].as_object().map_or(Vec::new(), |options| options.keys().map(String::as_str).collect());
+    let mut issues = Vec::new();
+    let options = &with_texts_read::<P>(options);
+    for (name, value) in options {
+        if !known.contains(&name.as_str()) {
+            let message = format!("the plugin `{}` has no option `{name}`; known: {}", P::KIND, known.join(", "));
+            issues.push((name.clone(), message));
+        } else if let Err(error) = read::<P>([(name.clone(), value.clone())]) {
+            issues.push((name.clone(), error.to_string()));
+        }
     }
-    Ok(Arc::new(P::build(config)?))
+    if !issues.is_empty() {
+        return issues;
+    }
+    match read::<P>(options.clone()) {
+        Ok(config) => P::check(&config, base).into_iter().map(|issue| (issue.option, issue.message)).collect(),
+        Err(error) => vec![(String::new(), error.to_string())],
+    }
+}
+
+fn build<P: Build + Validate>(options: &Options, base: &Path) -> Result<Arc<dyn Validate>, PluginError> {
+    if let Some((option, message)) = check::<P>(options, base).into_iter().next() {
+        return Err(PluginError::permanent(ErrorKind::Config, format!("{option}: {message}")));
+    }
+    let config = read::<P>(with_texts_read::<P>(options))
+        .map_err(|error| PluginError::permanent(ErrorKind::Config, "its options").caused_by(error))?;
+    Ok(Arc::new(P::build(config, base)?))
+}
+
+/// What comes from the environment or a flag is text, and may stand for a number, a boolean or a list.
+fn with_texts_read<P: Build>(options: &Options) -> Options {
+    let settled = |(name, value): (&String, &Value)| {
+        let takes = |value: &Value| read::<P>([(name.clone(), value.clone())]).is_ok();
+        let meant = value.as_str().filter(|_| !takes(value)).and_then(|text| serde_json::from_str(text).ok());
+        (name.clone(), meant.filter(takes).unwrap_or_else(|| value.clone()))
+    };
+    options.iter().map(settled).collect()
+}
+
+fn read<P: Build>(options: impl IntoIterator<Item = (String, Value)>) -> Result<P::Config, serde_json::Error> {
+    serde_json::from_value(Value::Object(Map::from_iter(options)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
-    fn every_kind_has_a_name_of_its_own_and_builds_with_its_defaults() {
-        for (index, name) in built_in_names().iter().enumerate() {
-            assert!(!built_in_names()[..index].contains(name), "{name} twice");
-            let kind = find(name).expect("a name that is listed is found");
-            assert!((kind.build)().is_ok(), "{name}");
-        }
+    fn every_kind_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        assert!(names.iter().all(|name| find(name).is_some()));
         assert!(find("no-such-plugin").is_none());
     }
 
     #[cfg(feature = "plugin-json")]
     #[test]
-    fn json_is_in_the_box() {
-        assert!(built_in_names().contains(&"json"));
+    fn every_option_that_is_wrong_is_named() {
+        let json = find("json").unwrap();
+        let options = |options: &[(&str, Value)]| -> Options {
+            options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        let base = Path::new(".");
+        assert!((json.build)(&Options::new(), base).is_ok(), "the defaults will do");
+        assert!((json.build)(&options(&[("max_depth", 3.into())]), base).is_ok());
+        assert!((json.build)(&options(&[("max_depth", "3".into())]), base).is_ok(), "as the environment gives it");
+        let wrong = options(&[("depth", 3.into()), ("max_depth", "deep".into())]);
+        let named: Vec<String> = (json.check)(&wrong, base).into_iter().map(|(option, _)| option).collect();
+        assert_eq!(named, ["depth", "max_depth"]);
+        let issues = (json.check)(&options(&[("max_depth", 0.into())]), base);
+        assert!(issues[0].1.contains("from 1"), "{issues:?}");
+        assert!((json.build)(&wrong, base).is_err());
     }
 }

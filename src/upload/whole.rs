@@ -28,6 +28,7 @@ pub struct WholeIntake {
     storage: Arc<dyn Storage>,
     tenant: String,
     file_name: String,
+    content_type: Option<String>,
     path: String,
     body: Body,
     crc: Crc,
@@ -41,12 +42,13 @@ enum Body {
 }
 
 impl Uploads {
-    /// Begins to receive a whole file. `tenant` and `file_name` are as the client sent them.
+    /// Begins to receive a whole file. `tenant`, `file_name` and the media type are as the client sent them.
     pub fn whole(
         &self,
         collection: &Arc<Collection>,
         tenant: &str,
         file_name: &str,
+        content_type: Option<String>,
     ) -> Result<WholeIntake, UploadError> {
         let (tenant, file_name) = (name::tenant(tenant)?, name::file_name(file_name)?);
         check_extension(collection, &file_name)?;
@@ -58,6 +60,7 @@ impl Uploads {
             collection: collection.clone(),
             tenant,
             file_name,
+            content_type,
             path,
             body: Body::Memory(BytesMut::new()),
             crc: Crc::default(),
@@ -161,6 +164,7 @@ impl WholeIntake {
             tenant: self.tenant.clone(),
             file_name: self.file_name.clone(),
             size: self.length,
+            content_type: self.content_type.clone(),
             content,
         };
         let validation = &self.uploads.files.places().validation;

@@ -122,6 +122,8 @@ impl Uploads {
             tenant: String::new(),
             file_name: row.announced.file_name.clone().unwrap_or_default(),
             size: staged.size,
+            // The dialect of chunks has no word for it.
+            content_type: None,
             content: Arc::new(FileContent::new(staged.file.clone())),
         };
         self.files.places().validation.validate(&collection.validate, &candidate).await

@@ -35,6 +35,8 @@ const KEPT_TO: &[(&str, &str)] = &[
     ("rusqlite_migration", "catalog"),
     ("opendal", "storage"),
     ("tidegate_plugin_json", "hooks"),
+    ("tidegate_plugin_json_schema", "hooks"),
+    ("tidegate_plugin_media_type", "hooks"),
     ("tidegate_plugin_sdk", "hooks"),
     ("clap", "cli"),
 ];
@@ -103,7 +105,8 @@ fn plugin_folders_and_features_agree() {
         .filter(|name| name != "sdk")
         .collect();
     assert_eq!(features, folders);
-    let built_in: BTreeSet<String> = tidegate::hooks::built_in_names().iter().map(|name| (*name).to_owned()).collect();
+    let built_in: BTreeSet<String> =
+        tidegate::hooks::built_in_plugins().iter().map(|kind| kind.name.to_owned()).collect();
     assert_eq!(built_in, folders);
 }
 

@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use serde::de::IgnoredAny;
+use tidegate_plugin_json::duplicates::Keys;
 use tidegate_plugin_json::scanner::Scanner;
 
 const PIECE: usize = 256 * 1024;
@@ -30,6 +31,14 @@ fn main() {
         }
         nanoseconds.push(begun.elapsed().as_nanos() as f64 / times as f64);
     }
+    let document = accounts(megabytes * 1_000_000, Layout::Python);
+    let keys = (0..rounds).map(|_| {
+        speed(&document, |document| {
+            let mut keys = Keys::new(1_000);
+            document.chunks(PIECE).try_for_each(|piece| keys.push(piece)).expect("no key stands twice");
+        })
+    });
+    println!("duplicate keys, beside the scanner: {:.0} MB/s", median(keys.collect()));
     println!("{} bytes, hot: {:.1} µs", small.len(), median(nanoseconds) / 1000.0);
 }
 

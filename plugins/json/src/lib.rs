@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+pub mod duplicates;
 pub mod scanner;
 
-pub use config::Config;
+use std::path::Path;
+
+pub use config::{Config, DuplicateKeys};
+use duplicates::{KeyError, Keys};
 use scanner::{Scanner, SyntaxError};
 use tidegate_plugin_sdk::{
     Build, ErrorKind, FileHandle, Issue, OptionIssue, Plugin, PluginError, Validate, Verdict, async_trait, next_piece,
@@ -15,7 +19,7 @@ const SMALL: u64 = 64 * 1024;
 /// The check. It holds no state but its options.
 #[derive(Debug)]
 pub struct Json {
-    max_depth: usize,
+    config: Config,
 }
 
 #[async_trait]
@@ -25,32 +29,78 @@ impl Build for Json {
     const KIND: &'static str = "json";
     type Config = Config;
 
-    fn check(config: &Config) -> Vec<OptionIssue> {
+    fn check(config: &Config, _base: &Path) -> Vec<OptionIssue> {
         config.issues()
     }
 
-    fn build(config: Config) -> Result<Self, PluginError> {
-        Ok(Self { max_depth: config.max_depth })
+    fn build(config: Config, _base: &Path) -> Result<Self, PluginError> {
+        Ok(Self { config })
     }
 }
 
 #[async_trait]
 impl Validate for Json {
     async fn validate(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
-        let mut scanner = Scanner::new(self.max_depth);
-        let scanned = if file.metadata().size <= SMALL {
-            scan_at_once(&mut scanner, file).await?
-        } else {
-            scan_in_pieces(&mut scanner, file).await?
+        let mut look = Look::new(&self.config);
+        let found = match file.metadata().size <= SMALL {
+            true => look_at_once(&mut look, file).await?,
+            false => look_in_pieces(&mut look, file).await?,
         };
-        Ok(match scanned.and_then(|()| scanner.finish()) {
+        Ok(match found.and_then(|()| look.finish()) {
             Ok(()) => Verdict::Accept,
-            Err(error) => Verdict::Reject(vec![issue(&error)]),
+            Err(Wrong::Here(issue)) => Verdict::Reject(vec![issue]),
+            Err(Wrong::TooManyKeys) => {
+                let most = self.config.max_keys;
+                let context = format!("look for duplicate keys: more than {most} in open objects (max_keys)");
+                return Err(PluginError::permanent(ErrorKind::Limit, context));
+            }
         })
     }
 }
 
-async fn scan_at_once(scanner: &mut Scanner, file: &dyn FileHandle) -> Result<Result<(), SyntaxError>, PluginError> {
+/// One look at a document: at its grammar, and at its keys where that is asked for.
+struct Look {
+    scanner: Scanner,
+    keys: Option<Keys>,
+}
+
+/// Why a document is not accepted.
+enum Wrong {
+    Here(Issue),
+    TooManyKeys,
+}
+
+impl Look {
+    fn new(config: &Config) -> Self {
+        let keys = match config.duplicate_keys {
+            DuplicateKeys::Allow => None,
+            DuplicateKeys::Reject => Some(Keys::new(config.max_keys)),
+        };
+        Self { scanner: Scanner::new(config.max_depth), keys }
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Result<(), Wrong> {
+        // A duplicate in front of a syntax error in the same piece goes unnamed: the grammar comes first.
+        self.scanner.push(piece).map_err(|error| Wrong::Here(issue(&error)))?;
+        match &mut self.keys {
+            None => Ok(()),
+            Some(keys) => keys.push(piece).map_err(|error| match error {
+                KeyError::TooMany => Wrong::TooManyKeys,
+                KeyError::Duplicate { key, line, column } => Wrong::Here(Issue {
+                    path: format!("{line}:{column}"),
+                    code: "json-duplicate-key".to_owned(),
+                    message: format!("the key `{key}` stands twice in one object, at line {line}, column {column}"),
+                }),
+            }),
+        }
+    }
+
+    fn finish(self) -> Result<(), Wrong> {
+        self.scanner.finish().map_err(|error| Wrong::Here(issue(&error)))
+    }
+}
+
+async fn look_at_once(look: &mut Look, file: &dyn FileHandle) -> Result<Result<(), Wrong>, PluginError> {
     let size = file.metadata().size;
     let content = file.read_at(0, size as usize).await.map_err(|error| cannot_read(0, error))?;
     // Less than announced would pass as a document of its own, `1` of `12`.
@@ -60,17 +110,17 @@ async fn scan_at_once(scanner: &mut Scanner, file: &dyn FileHandle) -> Result<Re
             format!("the content ends at {} of {size}", content.len()),
         ));
     }
-    Ok(scanner.push(&content))
+    Ok(look.push(&content))
 }
 
-async fn scan_in_pieces(scanner: &mut Scanner, file: &dyn FileHandle) -> Result<Result<(), SyntaxError>, PluginError> {
+async fn look_in_pieces(look: &mut Look, file: &dyn FileHandle) -> Result<Result<(), Wrong>, PluginError> {
     let size = file.metadata().size;
     let mut stream = file.stream();
     let mut read = 0;
     while let Some(piece) = next_piece(&mut stream).await {
         let piece = piece.map_err(|error| cannot_read(read, error))?;
-        if let Err(error) = scanner.push(&piece) {
-            return Ok(Err(error));
+        if let Err(wrong) = look.push(&piece) {
+            return Ok(Err(wrong));
         }
         read += piece.len() as u64;
     }

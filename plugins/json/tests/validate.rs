@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 
 use futures_util::stream;
-use tidegate_plugin_json::{Config, Json};
+use tidegate_plugin_json::{Config, DuplicateKeys, Json};
+use tidegate_plugin_sdk::testing::MemoryFile;
 use tidegate_plugin_sdk::{
     Build, ByteStream, Bytes, ErrorKind, FileHandle, Metadata, Plugin, Validate, Verdict, async_trait,
 };
@@ -57,8 +58,8 @@ impl FileHandle for Memory {
 }
 
 fn json(config: Config) -> Json {
-    assert!(Json::check(&config).is_empty());
-    Json::build(config).unwrap()
+    assert!(Json::check(&config, Path::new(".")).is_empty());
+    Json::build(config, Path::new(".")).unwrap()
 }
 
 fn large(inner: &str) -> String {
@@ -98,7 +99,7 @@ async fn rejects_with_one_issue_that_says_where() {
 
 #[tokio::test]
 async fn the_depth_is_the_configured_one() {
-    let json = json(Config { max_depth: 2 });
+    let json = json(Config { max_depth: 2, ..Config::default() });
     assert_eq!(json.validate(&Memory::new("[[1]]")).await.unwrap(), Verdict::Accept);
     let Verdict::Reject(issues) = json.validate(&Memory::new("[[[1]]]")).await.unwrap() else { panic!("accepted") };
     assert_eq!((issues[0].path.as_str(), issues[0].code.as_str()), ("1:3", "json-depth"));
@@ -119,4 +120,20 @@ async fn a_content_that_cannot_be_read_is_an_error_and_no_verdict() {
         let error = json.validate(&short).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Read, "{error}");
     }
+}
+
+#[tokio::test]
+async fn where_it_is_asked_to_it_refuses_a_key_that_stands_twice() {
+    let strict = json(Config { duplicate_keys: DuplicateKeys::Reject, ..Config::default() });
+    let large = format!("[{}{{\"solde\": 1, \"sold\\u0065\": 2}}]", "{\"compte\": \"é\"},\n".repeat(20_000));
+    for (text, path) in [(r#"{"a": 1, "a": 2}"#.to_owned(), "1:10"), (large, "20001:14")] {
+        let file = MemoryFile::new("comptes.json", text.clone());
+        let Verdict::Reject(issues) = strict.validate(&file).await.unwrap() else { panic!("accepted") };
+        assert_eq!((&*issues[0].path, &*issues[0].code), (path, "json-duplicate-key"), "{issues:?}");
+        let lenient = json(Config::default());
+        assert_eq!(lenient.validate(&file).await.unwrap(), Verdict::Accept);
+    }
+    let few = json(Config { duplicate_keys: DuplicateKeys::Reject, max_keys: 2, ..Config::default() });
+    let error = few.validate(&MemoryFile::new("a.json", r#"{"a": 1, "b": 2, "c": 3}"#)).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, false));
 }

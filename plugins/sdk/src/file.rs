@@ -20,6 +20,8 @@ pub struct Metadata {
     pub file_name: String,
     /// Bytes.
     pub size: u64,
+    /// The media type that the client declared for the file, as it stood in the request.
+    pub content_type: Option<String>,
 }
 
 impl Metadata {
@@ -29,7 +31,19 @@ impl Metadata {
         file_name: impl Into<String>,
         size: u64,
     ) -> Self {
-        Self { collection: collection.into(), tenant: tenant.into(), file_name: file_name.into(), size }
+        Self {
+            collection: collection.into(),
+            tenant: tenant.into(),
+            file_name: file_name.into(),
+            size,
+            content_type: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
     }
 }
 

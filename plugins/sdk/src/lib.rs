@@ -24,13 +24,17 @@
 mod error;
 mod file;
 mod plugin;
+mod reference;
+pub mod testing;
 mod validate;
 
 pub use error::{ErrorKind, PluginError};
 pub use file::{ByteStream, FileHandle, Metadata, next_piece};
 pub use plugin::{Build, OptionIssue, Plugin};
+pub use reference::{assert_documented, options_reference};
 pub use validate::{Issue, Validate, Verdict};
 
 /// What the traits are written with, so that a plugin need not pin it again.
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
+pub use schemars;

@@ -1,6 +1,9 @@
 //! What every plugin has whatever its stages: how it is made of its options, and how it is let go.
 
+use std::path::Path;
+
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::error::PluginError;
@@ -34,12 +37,14 @@ pub trait Build: Plugin + Sized {
     const KIND: &'static str;
 
     /// The options. `Default` is the instance that a collection gets by naming the kind alone; unknown options are
-    /// refused (`#[serde(deny_unknown_fields)]`).
-    type Config: DeserializeOwned + Default + Send;
+    /// refused (`#[serde(deny_unknown_fields)]`). Its schema is the reference of the options: what their doc comments say is shown to
+    /// operators.
+    type Config: DeserializeOwned + Default + JsonSchema + Send;
 
-    /// Everything that is wrong with the options. Dials nothing, changes nothing; reads only files that they name.
-    fn check(config: &Self::Config) -> Vec<OptionIssue>;
+    /// Everything that is wrong with the options. Dials nothing, changes nothing; reads only files that they name. Relative paths among
+    /// the options count from `base`, the folder of the file that they stand in.
+    fn check(config: &Self::Config, base: &Path) -> Vec<OptionIssue>;
 
     /// Makes the instance of options that [`Build::check`] found nothing wrong with. Dials nothing.
-    fn build(config: Self::Config) -> Result<Self, PluginError>;
+    fn build(config: Self::Config, base: &Path) -> Result<Self, PluginError>;
 }

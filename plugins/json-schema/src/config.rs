@@ -1,0 +1,123 @@
+//! The options of the `json-schema` check.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tidegate_plugin_sdk::OptionIssue;
+use tidegate_plugin_sdk::schemars::{self, JsonSchema};
+
+use crate::memory::TIMES_ITS_SIZE;
+use crate::schema::Schema;
+
+/// Parsing and checking are recursive, and have to fit into a thread's stack.
+const DEEPEST: usize = 128;
+const MOST_ISSUES: usize = 10_000;
+/// More than this in one piece is no document but a data set, for which there is `ndjson`.
+const LARGEST_DOCUMENT: u64 = 1 << 30;
+const MOST_MEMORY: u64 = 1 << 40;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Json,
+    Ndjson,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The file with the JSON Schema; a relative path counts from the folder of the configuration. There is no check without it.
+    pub schema: Option<PathBuf>,
+    /// What a file holds: one JSON text, or one on each line (a file of any length).
+    pub format: Format,
+    /// The largest document that is checked, in bytes; with `ndjson`, the longest line. At most 1 GiB.
+    pub max_document: u64,
+    /// How many bytes of memory all documents that are being checked may take at once. A document counts ten times its size, or what
+    /// it takes if that is more; so at least ten times `max_document`.
+    pub memory: u64,
+    /// How many issues a rejected file lists at most, from 1 to 10,000; one more says that there are more.
+    pub max_issues: usize,
+    /// How deep arrays and objects may be nested in each other, from 1 to 128.
+    pub max_depth: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            schema: None,
+            format: Format::Json,
+            max_document: 32 << 20,
+            memory: 384 << 20,
+            max_issues: 100,
+            max_depth: 128,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn issues(&self, base: &Path) -> Vec<OptionIssue> {
+        let mut issues = Vec::new();
+        match &self.schema {
+            None => issues.push(OptionIssue::new("schema", "is missing; name a file with a JSON Schema")),
+            Some(path) => {
+                if let Err(message) = Schema::load(path, base) {
+                    issues.push(OptionIssue::new("schema", message));
+                }
+            }
+        }
+        if !(1..=LARGEST_DOCUMENT).contains(&self.max_document) {
+            issues.push(OptionIssue::new("max_document", format!("must be from 1 to {LARGEST_DOCUMENT} bytes")));
+        }
+        let needed = self.max_document.saturating_mul(TIMES_ITS_SIZE).min(MOST_MEMORY);
+        if !(needed..=MOST_MEMORY).contains(&self.memory) {
+            let message = format!(
+                "must be from {needed} bytes, which is what one document of `max_document` takes, to {MOST_MEMORY}; \
+                 or make `max_document` smaller"
+            );
+            issues.push(OptionIssue::new("memory", message));
+        }
+        if !(1..=MOST_ISSUES).contains(&self.max_issues) {
+            issues.push(OptionIssue::new("max_issues", format!("must be from 1 to {MOST_ISSUES}")));
+        }
+        if !(1..=DEEPEST).contains(&self.max_depth) {
+            issues.push(OptionIssue::new("max_depth", format!("must be from 1 to {DEEPEST}")));
+        }
+        issues
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_there_and_unknown_options_are_refused() {
+        assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());
+        let config: Config = toml::from_str("schema = 'a.json'\nformat = 'ndjson'").unwrap();
+        assert_eq!((config.schema, config.format), (Some("a.json".into()), Format::Ndjson));
+        let error = toml::from_str::<Config>("depth = 3").unwrap_err().to_string();
+        assert!(error.contains("unknown field `depth`") && error.contains("max_depth"), "{error}");
+    }
+
+    #[test]
+    fn the_readme_has_the_options_as_they_are() {
+        tidegate_plugin_sdk::assert_documented::<Config>(include_str!("../README.md"));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let config =
+            Config { schema: None, max_document: 0, memory: 0, max_issues: 0, max_depth: 129, ..Config::default() };
+        let options: Vec<_> = config.issues(Path::new(".")).into_iter().map(|issue| issue.option).collect();
+        // Ten times nothing is nothing, so `memory` is right.
+        assert_eq!(options, ["schema", "max_document", "max_issues", "max_depth"]);
+    }
+
+    #[test]
+    fn the_memory_must_hold_the_largest_document() {
+        let config = Config { max_document: 1000, memory: 9_999, ..Config::default() };
+        let issues = config.issues(Path::new("."));
+        assert!(issues.iter().any(|issue| issue.option == "memory" && issue.message.contains("10000")), "{issues:?}");
+    }
+}

@@ -1,0 +1,105 @@
+//! One JSON text on each line: a file of any length, of which one line is in memory at a time.
+
+use tidegate_plugin_sdk::{Bytes, PluginError};
+
+use crate::checker::Checker;
+use crate::memory::Reservation;
+use crate::report::Report;
+
+/// Gathers pieces of a file into blocks of whole lines.
+#[derive(Default)]
+pub struct Lines {
+    /// The begin of a line whose end is not there yet, and the memory for it.
+    open: Vec<u8>,
+    memory: Option<Reservation>,
+    /// The lines before the next block.
+    before: u64,
+}
+
+/// Whole lines, for [`check`].
+pub struct Block {
+    pub bytes: Bytes,
+    /// The number of its first line.
+    first: u64,
+    /// For the first line, if that was long in coming.
+    memory: Option<Reservation>,
+}
+
+impl Lines {
+    /// The blocks that end in this piece: the line that was open, and those that are whole in it.
+    pub fn push(&mut self, checker: &Checker, piece: &Bytes) -> Result<Vec<Block>, PluginError> {
+        let mut blocks = Vec::new();
+        let mut rest = piece.clone();
+        if !self.open.is_empty() {
+            let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+            self.keep(checker, &rest.split_to(end))?;
+            if self.open.last() != Some(&b'\n') {
+                return Ok(blocks);
+            }
+            blocks.extend(self.take_open());
+        }
+        let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if end > 0 {
+            let bytes = rest.split_to(end);
+            let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+            blocks.push(Block { bytes, first: self.before + 1, memory: None });
+            self.before += lines;
+        }
+        self.keep(checker, &rest)?;
+        Ok(blocks)
+    }
+
+    /// The last line, if nothing ended it.
+    pub fn finish(mut self) -> Option<Block> {
+        self.take_open()
+    }
+
+    fn keep(&mut self, checker: &Checker, bytes: &[u8]) -> Result<(), PluginError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // The vector grows to the double at most; the document itself is reserved when it is checked.
+        let size = (self.open.len() + bytes.len()) as u64;
+        let line = self.before + 1;
+        let content = size - u64::from(bytes.ends_with(b"\n"));
+        let reserved = match self.memory.take() {
+            Some(mut memory) if content <= checker.max_document => memory.grow_to(2 * size).map(|()| memory),
+            _ => checker.reserve(content, &format_args!("line {line}")),
+        };
+        self.memory = Some(reserved?);
+        self.open.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn take_open(&mut self) -> Option<Block> {
+        if self.open.is_empty() {
+            return None;
+        }
+        self.before += 1;
+        let bytes = Bytes::from(std::mem::take(&mut self.open));
+        Some(Block { bytes, first: self.before, memory: self.memory.take() })
+    }
+}
+
+/// Checks the lines of a block, blank ones aside.
+pub fn check(checker: &Checker, mut block: Block, report: &mut Report) -> Result<(), PluginError> {
+    let lines = block.bytes.split(|byte| *byte == b'\n');
+    for (number, line) in (block.first..).zip(lines) {
+        if report.is_complete() {
+            break;
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        // What was held while the line was gathered holds for its check, too.
+        let mut memory = match block.memory.take() {
+            Some(mut memory) => {
+                memory.grow_to(line.len() as u64 * crate::memory::TIMES_ITS_SIZE)?;
+                memory
+            }
+            None => checker.reserve(line.len() as u64, &format_args!("line {number}"))?,
+        };
+        checker.check(line, Some(number), &mut memory, report)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! A schema: read from its file, looked through for references without end, and compiled.
+
+mod cycles;
+mod files;
+
+use std::fs;
+use std::path::Path;
+
+use jsonschema::{Draft, Registry, ValidationError, Validator};
+
+use crate::view::Viewed;
+use files::Files;
+
+pub struct Schema {
+    pub validator: Validator<Viewed>,
+}
+
+impl Schema {
+    /// The compiled schema of a file; or what is wrong with it, for whoever wrote it.
+    pub fn load(path: &Path, base: &Path) -> Result<Self, String> {
+        let path = base.join(path);
+        let path = fs::canonicalize(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let contents = files::read(&path)?;
+        let draft = Draft::default().detect(&contents);
+        if draft == Draft::Unknown {
+            let named = contents["$schema"].as_str().unwrap_or_default();
+            return Err(format!(
+                "{} names the draft `{named}` as its `$schema`; write that of draft 4, 6, 7, 2019-09 or 2020-12",
+                path.display()
+            ));
+        }
+        let folders =
+            [Some(base), path.parent()].into_iter().flatten().filter_map(|folder| fs::canonicalize(folder).ok());
+        let files = Files::new(folders.collect());
+        let location = files::address_of(&path);
+        let explain =
+            |what: &dyn std::fmt::Display| format!("{} is no schema that can be used: {what}", path.display());
+
+        jsonschema::meta::validate(&contents).map_err(|error| explain(&placed(&error)))?;
+        let registry = Registry::new()
+            .retriever(files.clone())
+            .draft(draft)
+            .add(&location, draft.create_resource_ref(&contents))
+            .and_then(|registry| registry.prepare())
+            .map_err(|error| explain(&error))?;
+        let root = jsonschema::uri::from_str(&location).map_err(|error| explain(&error))?;
+        if let Some(reference) = cycles::endless_reference(&contents, draft, registry.resolver(root)) {
+            return Err(explain(&format_args!(
+                "its `$ref` to `{reference}` leads back to itself, so that no value ever meets a condition; \
+                 put a `properties` or `items` between the two"
+            )));
+        }
+        let validator = jsonschema::options_for::<Viewed>()
+            .with_draft(draft)
+            .with_base_uri(location)
+            .with_retriever(files)
+            .build(&contents)
+            .map_err(|error| explain(&placed(&error)))?;
+        Ok(Self { validator })
+    }
+}
+
+/// An error of a schema with its place in it.
+fn placed(error: &ValidationError<'_>) -> String {
+    match error.instance_path().as_str() {
+        "" => error.to_string(),
+        path => format!("{path}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new(files: &[(&str, Value)]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, contents) in files {
+                let path = folder.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, contents.to_string()).unwrap();
+            }
+            Self(folder)
+        }
+
+        fn load(&self, name: &str) -> Result<(), String> {
+            Schema::load(Path::new(name), self.0.path()).map(drop)
+        }
+    }
+
+    fn problem(contents: Value) -> String {
+        Folder::new(&[("schema.json", contents)]).load("schema.json").unwrap_err()
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_no_json_is_named() {
+        let folder = Folder::new(&[]);
+        assert!(folder.load("none.json").unwrap_err().contains("none.json"));
+        fs::write(folder.0.path().join("text.json"), "{").unwrap();
+        let message = folder.load("text.json").unwrap_err();
+        assert!(message.contains("text.json") && message.contains("not JSON"), "{message}");
+    }
+
+    #[test]
+    fn a_schema_that_does_not_compile_is_told_where() {
+        for (schema, part) in [
+            (json!({"properties": {"a": {"type": "strnig"}}}), "/properties/a/type"),
+            (json!({"properties": {"a": {"pattern": "("}}}), "/properties/a/pattern"),
+            (json!({"$ref": "#/$defs/none"}), "/$defs/none"),
+            (json!([]), "object"),
+            (json!({"$schema": "http://json-schema.org/draft-03/schema#"}), "2020-12"),
+        ] {
+            let message = problem(schema);
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_reference_without_end_is_refused() {
+        for schema in [
+            json!({"$ref": "#"}),
+            json!({"$ref": ""}),
+            json!({"properties": {"a": {"$ref": "#/properties/a"}}}),
+            json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}),
+            json!({"$defs": {"a": {"$anchor": "a", "if": {"$ref": "#a"}}}}),
+            json!({"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": {"$ref": "#/definitions/a"}}}),
+        ] {
+            let message = problem(schema.clone());
+            assert!(message.contains("back to itself"), "{schema}: {message}");
+        }
+        let folder =
+            Folder::new(&[("one.json", json!({"$ref": "two.json"})), ("two.json", json!({"$ref": "one.json"}))]);
+        let message = folder.load("one.json").unwrap_err();
+        assert!(message.contains("back to itself"), "{message}");
+    }
+
+    #[test]
+    fn a_schema_may_be_recursive_where_values_are() {
+        for schema in [
+            json!({"properties": {"next": {"$ref": "#"}}}),
+            json!({"items": {"anyOf": [{"type": "string"}, {"$ref": "#"}]}}),
+            json!({"const": {"$ref": "#"}}),
+            json!({"$defs": {"a": {"type": "string"}}, "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}),
+        ] {
+            let folder = Folder::new(&[("schema.json", schema.clone())]);
+            assert_eq!(folder.load("schema.json"), Ok(()), "{schema}");
+        }
+    }
+
+    #[test]
+    fn references_go_to_files_beside_the_schema_and_in_the_folder_of_the_configuration() {
+        let folder = Folder::new(&[
+            (
+                "schemas/main.json",
+                json!({"properties": {"a": {"$ref": "parts/a b.json#/$defs/a"}, "c": {"$ref": "../common.json"}}}),
+            ),
+            ("schemas/parts/a b.json", json!({"$defs": {"a": {"type": "string"}}})),
+            ("common.json", json!({"type": "string"})),
+        ]);
+        // A reference is a URI, in which a blank has to be escaped.
+        let main = json!({"properties": {"a": {"$ref": "parts/a%20b.json#/$defs/a"}, "c": {"$ref": "../common.json"}}});
+        fs::write(folder.0.path().join("schemas/main.json"), main.to_string()).unwrap();
+        assert_eq!(folder.load("schemas/main.json"), Ok(()));
+    }
+
+    #[test]
+    fn references_to_hosts_and_to_files_elsewhere_are_refused() {
+        let folder = Folder::new(&[
+            ("elsewhere.json", json!({})),
+            ("inside/up.json", json!({"$ref": "../elsewhere.json"})),
+            ("inside/host.json", json!({"$ref": "https://example.org/a.json"})),
+            ("inside/beside.json", json!({"$id": "https://example.org/b.json", "$ref": "a.json"})),
+            ("inside/none.json", json!({"$ref": "gone.json"})),
+            ("inside/etc.json", json!({"$ref": "file:///etc/hostname"})),
+        ]);
+        let base = folder.0.path().join("inside");
+        for (name, part) in [
+            ("up.json", "outside"),
+            ("host.json", "example.org"),
+            ("beside.json", "example.org"),
+            ("none.json", "gone.json"),
+            ("etc.json", "outside"),
+        ] {
+            let message = Schema::load(Path::new(name), &base).err().unwrap();
+            assert!(message.contains(part), "{name}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_on_a_host_is_only_a_name() {
+        let schema = json!({
+            "$id": "https://example.org/schema.json",
+            "$ref": "#/$defs/a",
+            "$defs": {"a": {"$id": "a.json", "type": "string"}, "b": {"$ref": "a.json"}}
+        });
+        assert_eq!(Folder::new(&[("schema.json", schema)]).load("schema.json"), Ok(()));
+    }
+}

@@ -1,0 +1,70 @@
+//! What `$ref` reaches beside its own file: files of this machine, in the folders that the operator has named by naming the schema.
+
+use std::error::Error;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use jsonschema::{Retrieve, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use serde_json::Value;
+
+/// Larger than anybody's schema.
+const LARGEST: u64 = 16 << 20;
+
+/// All but what a path of a URI takes as it is.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Without symbolic links.
+    folders: Vec<PathBuf>,
+}
+
+impl Files {
+    pub fn new(folders: Vec<PathBuf>) -> Self {
+        Self { folders }
+    }
+
+    fn find(&self, address: &Uri<String>) -> Result<Value, String> {
+        if address.scheme().as_str() != "file" {
+            return Err(format!(
+                "it is not on this machine, and `$ref` reaches local files only; put a copy of `{address}` beside the schema"
+            ));
+        }
+        let path = percent_decode_str(address.path().as_str()).decode_utf8().map_err(|error| error.to_string())?;
+        let path = fs::canonicalize(&*path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        if !self.folders.iter().any(|folder| path.starts_with(folder)) {
+            let folders: Vec<_> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+            return Err(format!("{} is outside of {}; put a copy there", path.display(), folders.join(" and ")));
+        }
+        read(&path)
+    }
+}
+
+impl Retrieve for Files {
+    fn retrieve(&self, address: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
+        Ok(self.find(address)?)
+    }
+}
+
+/// The JSON of a file.
+pub fn read(path: &Path) -> Result<Value, String> {
+    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    // A pipe would never end.
+    if !metadata.is_file() {
+        return Err(format!("{} is no file", path.display()));
+    }
+    let mut text = Vec::new();
+    fs::File::open(path).map_err(cannot)?.take(LARGEST + 1).read_to_end(&mut text).map_err(cannot)?;
+    if text.len() as u64 > LARGEST {
+        return Err(format!("{} is larger than {LARGEST} bytes", path.display()));
+    }
+    serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
+}
+
+/// An absolute path as a URI.
+pub fn address_of(path: &Path) -> String {
+    format!("file://{}", percent_encode(path.as_os_str().as_encoded_bytes(), ESCAPED))
+}

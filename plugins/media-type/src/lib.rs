@@ -1,0 +1,215 @@
+#![doc = include_str!("../README.md")]
+
+mod agreement;
+mod config;
+mod detect;
+mod extension;
+mod name;
+mod table;
+
+use std::path::Path;
+
+pub use config::Config;
+use detect::HEAD;
+use name::{Pattern, UNKNOWN};
+use tidegate_plugin_sdk::{
+    Build, ErrorKind, FileHandle, Issue, Metadata, OptionIssue, Plugin, PluginError, Validate, Verdict, async_trait,
+};
+
+/// As many entries of a list, and characters of a client's words, as a message shows.
+const SHOWN_ENTRIES: usize = 20;
+const SHOWN_CHARACTERS: usize = 100;
+
+/// The check. It holds no state but its options.
+#[derive(Debug)]
+pub struct MediaType {
+    config: Config,
+    allow: Vec<Pattern>,
+    deny: Vec<Pattern>,
+}
+
+#[async_trait]
+impl Plugin for MediaType {}
+
+impl Build for MediaType {
+    const KIND: &'static str = "media-type";
+    type Config = Config;
+
+    fn check(config: &Config, _base: &Path) -> Vec<OptionIssue> {
+        config.issues()
+    }
+
+    fn build(config: Config, _base: &Path) -> Result<Self, PluginError> {
+        if let Some(issue) = config.issues().into_iter().next() {
+            return Err(PluginError::permanent(ErrorKind::Config, format!("{}: {}", issue.option, issue.message)));
+        }
+        let read = |entries: &[String]| entries.iter().filter_map(|entry| Pattern::parse(entry)).collect();
+        Ok(Self { allow: read(&config.allow), deny: read(&config.deny), config })
+    }
+}
+
+#[async_trait]
+impl Validate for MediaType {
+    async fn validate(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
+        let metadata = file.metadata();
+        let wanted = usize::try_from(metadata.size).unwrap_or(HEAD).min(HEAD);
+        let head = file
+            .read_at(0, wanted)
+            .await
+            .map_err(|error| PluginError::read("could not read the content at byte 0", error))?;
+        // Less than announced could be another type.
+        if head.len() < wanted {
+            let context = format!("the content ends at {} of {}", head.len(), metadata.size);
+            return Err(PluginError::permanent(ErrorKind::Read, context));
+        }
+        let content = detect::detect(&head, metadata.size <= HEAD as u64);
+        let claims = Claims::of(metadata);
+        let issues: Vec<Issue> = [
+            self.not_allowed(content, &claims),
+            self.not_as_declared(content, &claims),
+            self.not_as_named(content, &claims),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        Ok(if issues.is_empty() { Verdict::Accept } else { Verdict::Reject(issues) })
+    }
+}
+
+impl MediaType {
+    fn not_allowed(&self, content: &str, claims: &Claims) -> Option<Issue> {
+        let is_denied = |name: &str| self.deny.iter().any(|pattern| pattern.matches(name));
+        let denied = [content]
+            .into_iter()
+            .chain(claims.all().filter(|claim| agreement::counts_as(content, claim)))
+            .find(|name| is_denied(name));
+        let problem = if let Some(denied) = denied {
+            match denied == content {
+                true => format!("which is denied; {}", self.allowed()),
+                false => format!("taken as {denied}, which is denied; {}", self.allowed()),
+            }
+        } else if self.is_allowed(content, claims) {
+            return None;
+        } else {
+            self.allowed()
+        };
+        let declared = claims.declared_in_words();
+        Some(issue("media-type-not-allowed", format!("the content is {content} ({declared}), {problem}")))
+    }
+
+    fn is_allowed(&self, content: &str, claims: &Claims) -> bool {
+        self.allow.is_empty()
+            || self.allow.iter().any(|pattern| match pattern {
+                Pattern::Beginning(_) => pattern.matches(content),
+                // A made-up `image/x` must not be let in by `image/*`, so what is only claimed must stand there in full.
+                Pattern::Exact(name) => {
+                    name == content
+                        || claims.leading().any(|claim| claim == name && agreement::counts_as(content, claim))
+                }
+            })
+    }
+
+    fn not_as_declared(&self, content: &str, claims: &Claims) -> Option<Issue> {
+        let is_right = match &claims.declared {
+            Declared::Nothing => true,
+            Declared::Type(name) => agreement::agrees(content, name),
+            Declared::Nonsense(_) => false,
+        };
+        (self.config.match_declared && !is_right).then(|| {
+            let declared = claims.declared_in_words();
+            issue("media-type-declared", format!("the content is {content}, but it was {declared}; {}", self.allowed()))
+        })
+    }
+
+    fn not_as_named(&self, content: &str, claims: &Claims) -> Option<Issue> {
+        let extension = claims.extension.as_deref()?;
+        (self.config.match_extension && !extension::is_of(content, &claims.named)).then(|| {
+            let expected = match claims.named.as_slice() {
+                [] => "which no such file has".to_owned(),
+                named => format!("which is for {}", named.join(", ")),
+            };
+            let extension = shown(extension);
+            issue(
+                "media-type-extension",
+                format!(
+                    "the content is {content} ({}), but the file's name ends in `.{extension}`, {expected}; {}",
+                    claims.declared_in_words(),
+                    self.allowed()
+                ),
+            )
+        })
+    }
+
+    /// What is allowed, in words.
+    fn allowed(&self) -> String {
+        let entries = &self.config.allow;
+        match entries.len() {
+            0 if self.config.deny.is_empty() => "any type is allowed".to_owned(),
+            0 => "any type that is not denied is allowed".to_owned(),
+            1..=SHOWN_ENTRIES => format!("allowed is {}", entries.join(", ")),
+            all => format!("allowed is {} and {} more", entries[..SHOWN_ENTRIES].join(", "), all - SHOWN_ENTRIES),
+        }
+    }
+}
+
+/// What the client declared.
+enum Declared {
+    Nothing,
+    Type(String),
+    Nonsense(String),
+}
+
+/// What is claimed of a content: by the client, and by the file's name.
+struct Claims {
+    declared: Declared,
+    extension: Option<String>,
+    /// The types of the extension.
+    named: Vec<String>,
+}
+
+impl Claims {
+    fn of(metadata: &Metadata) -> Self {
+        let declared = match metadata.content_type.as_deref().map(str::trim) {
+            None | Some("" | "*/*") => Declared::Nothing,
+            Some(text) => match name::parse(text) {
+                Some(name) if name == UNKNOWN => Declared::Nothing,
+                Some(name) => Declared::Type(name),
+                None => Declared::Nonsense(shown(text)),
+            },
+        };
+        let extension = extension::of(&metadata.file_name);
+        let named = extension.as_deref().map(extension::types).unwrap_or_default();
+        Self { declared, extension, named }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let declared = match &self.declared {
+            Declared::Type(name) => Some(name.as_str()),
+            _ => None,
+        };
+        self.named.iter().map(String::as_str).chain(declared)
+    }
+
+    /// The extension's types: the file is known by its name from now on. Where that says nothing, the declared one.
+    fn leading(&self) -> impl Iterator<Item = &str> {
+        let count = if self.named.is_empty() { 1 } else { self.named.len() };
+        self.all().take(count)
+    }
+
+    fn declared_in_words(&self) -> String {
+        match &self.declared {
+            Declared::Nothing => "nothing was declared".to_owned(),
+            Declared::Type(name) => format!("declared as {name}"),
+            Declared::Nonsense(text) => format!("declared as `{text}`, which is no media type"),
+        }
+    }
+}
+
+fn issue(code: &str, message: String) -> Issue {
+    Issue { path: String::new(), code: code.to_owned(), message }
+}
+
+/// A client's words, as they can stand in a message.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect()
+}

@@ -1,0 +1,443 @@
+//! The check through the contract: what passes, what is refused and in which words, and the tricks.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use tidegate_plugin_media_type::{Config, MediaType};
+use tidegate_plugin_sdk::testing::MemoryFile;
+use tidegate_plugin_sdk::{Build, ErrorKind, Issue, Plugin, Validate, Verdict};
+
+const PNG: &[u8] = include_bytes!("samples/picture.png");
+const TAR: &[u8] = include_bytes!("samples/archive.tar");
+const TAR_GZ: &[u8] = include_bytes!("samples/archive.tar.gz");
+const BZ2: &[u8] = include_bytes!("samples/notes.bz2");
+const XZ: &[u8] = include_bytes!("samples/notes.xz");
+const WAV: &[u8] = include_bytes!("samples/sound.wav");
+const SQLITE: &[u8] = include_bytes!("samples/data.sqlite");
+const ZIP: &[u8] = include_bytes!("samples/archive.zip");
+const JAR: &[u8] = include_bytes!("samples/program.jar");
+const DOCX: &[u8] = include_bytes!("samples/document.docx");
+const XLSX: &[u8] = include_bytes!("samples/sheet.xlsx");
+const PPTX: &[u8] = include_bytes!("samples/slides.pptx");
+const ODT: &[u8] = include_bytes!("samples/text.odt");
+const ODG: &[u8] = include_bytes!("samples/drawing.odg");
+const EPUB: &[u8] = include_bytes!("samples/book.epub");
+
+const PDF: &[u8] = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n";
+const JPEG: &[u8] = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01";
+const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x00\x00\x00;";
+const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00\x00\x00\x00";
+const EXE: &[u8] = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00";
+const UNTOLD: &[u8] = b"\x07\x13\x00\x99 of no known format \x00\xfe";
+
+const DOCX_TYPE: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+const XLSX_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+const PPTX_TYPE: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation";
+
+fn elf() -> Vec<u8> {
+    [b"\x7fELF\x02\x01\x01\x00", &[0; 56][..]].concat()
+}
+
+fn media_type(config: Config) -> MediaType {
+    assert_eq!(MediaType::check(&config, Path::new(".")), []);
+    MediaType::build(config, Path::new(".")).unwrap()
+}
+
+fn lists(allow: &[&str], deny: &[&str]) -> Config {
+    let owned = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
+    Config { allow: owned(allow), deny: owned(deny), ..Config::default() }
+}
+
+async fn issues(config: Config, file: MemoryFile) -> Vec<Issue> {
+    match media_type(config).validate(&file).await.unwrap() {
+        Verdict::Accept => Vec::new(),
+        Verdict::Reject(issues) => {
+            assert!(!issues.is_empty());
+            issues
+        }
+    }
+}
+
+async fn codes(config: Config, file: MemoryFile) -> Vec<String> {
+    issues(config, file).await.into_iter().map(|issue| issue.code).collect()
+}
+
+fn file(name: &str, content: &[u8]) -> MemoryFile {
+    MemoryFile::new(name, content.to_vec())
+}
+
+/// The type that the check sees in a content, as it says it.
+async fn seen(content: &[u8]) -> String {
+    let deny = lists(&[], &["*/*"]);
+    let message = issues(deny, file("without-extension", content)).await.remove(0).message;
+    message.split_whitespace().nth(3).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_type_is_told_by_the_first_bytes() {
+    let elf = elf();
+    let html = "<!DOCTYPE html>\n<p>Bonjour".as_bytes();
+    let utf16: Vec<u8> = "\u{feff}é;1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16_page: Vec<u8> = "\u{feff}<script>".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (content, expected) in [
+        (PNG, "image/png"),
+        (JPEG, "image/jpeg"),
+        (GIF, "image/gif"),
+        (PDF, "application/pdf"),
+        (TAR, "application/x-tar"),
+        (TAR_GZ, "application/gzip"),
+        (BZ2, "application/x-bzip2"),
+        (XZ, "application/x-xz"),
+        (WAV, "audio/wav"),
+        (SQLITE, "application/vnd.sqlite3"),
+        (ZIP, "application/zip"),
+        (JAR, "application/zip"),
+        (ODG, "application/zip"),
+        (DOCX, DOCX_TYPE),
+        (XLSX, XLSX_TYPE),
+        (PPTX, PPTX_TYPE),
+        (ODT, "application/vnd.oasis.opendocument.text"),
+        (EPUB, "application/epub+zip"),
+        (OLE, "application/x-ole-storage"),
+        (&elf, "application/x-elf"),
+        (EXE, "application/vnd.microsoft.portable-executable"),
+        (b"\x00\x00\x00\x18ftypdby1\x00\x00\x00\x00", "video/mp4"),
+        (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic", "image/heif"),
+        (b"{\"a\": 1}", "text/plain"),
+        ("société;solde\nAcmé;1\n".as_bytes(), "text/plain"),
+        (b"soci\xe9t\xe9;solde\n", "text/plain"),
+        (&utf16, "text/plain"),
+        (b"", "text/plain"),
+        (b"#!/usr/bin/env python3\nprint()\n", "text/x-shellscript"),
+        (b"#![forbid(unsafe_code)]\n", "text/plain"),
+        (b"-----BEGIN CERTIFICATE-----\nMIIB\n", "application/x-pem-file"),
+        (b"{\\rtf1\\ansi Bonjour}", "application/rtf"),
+        (html, "text/html"),
+        (&utf16_page, "text/html"),
+        (b"<?xml version='1.0'?><feed/>", "application/xml"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (UNTOLD, "application/octet-stream"),
+    ] {
+        assert_eq!(seen(content).await, expected, "{}", content.escape_ascii());
+    }
+}
+
+/// They would be a bitmap, a program, a picture, a sound, a database and LLVM bitcode by their first letters alone.
+#[tokio::test]
+async fn a_text_is_text_whatever_letters_it_begins_with() {
+    for text in
+        ["BM", "BMW sells cars", "MZ is a prefix", "GIF87a is old", "ID3 tags", "SQLite format", "BC is a province"]
+    {
+        assert_eq!(seen(text.as_bytes()).await, "text/plain", "{text}");
+    }
+    assert_eq!(seen(b"a PDF begins with %PDF-1.4").await, "text/plain");
+    assert_eq!(seen(b"  %PDF-1.4\nin ASCII alone").await, "application/pdf");
+}
+
+#[tokio::test]
+async fn a_character_that_the_end_of_the_first_bytes_cuts_is_no_harm() {
+    for before in 0..4 {
+        let text = "ID3".to_owned() + &" ".repeat(before) + &"é😀".repeat(4000);
+        assert_eq!(seen(text.as_bytes()).await, "text/plain");
+    }
+    for before in 0..4 {
+        let text = "\u{feff}".to_owned() + &" ".repeat(before) + &"é😀".repeat(4000);
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(seen(&units).await, "text/plain");
+    }
+    assert_eq!(seen(b"\xff\xfe\x00\x01\x00\xd8 no UTF-16").await, "application/octet-stream");
+    assert_eq!(seen(b"text with a \x00 and half a \xc3").await, "application/octet-stream");
+}
+
+#[tokio::test]
+async fn the_first_eight_kibibytes_are_all_that_is_read() {
+    let far = file("film.png", &[PNG, &vec![0; 100_000]].concat()).breaking_at(8 * 1024);
+    assert_eq!(codes(Config::default(), far).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn without_options_a_file_need_only_be_what_it_says() {
+    let elf = elf();
+    for (name, declared, content) in [
+        ("a.png", "image/png", PNG),
+        ("a.JPG", "image/jpg", JPEG),
+        ("a.jpeg", "IMAGE/JPEG; q=1", JPEG),
+        ("a.wav", "audio/x-wav", WAV),
+        ("a.tgz", "application/x-gzip", TAR_GZ),
+        ("a.tar.gz", "application/gzip", TAR_GZ),
+        ("a.db", "application/x-sqlite3", SQLITE),
+        ("a.docx", DOCX_TYPE, DOCX),
+        ("a.docx", "application/zip", DOCX),
+        ("a.docx", "application/octet-stream", DOCX),
+        ("a.docm", "application/vnd.ms-word.document.macroEnabled.12", DOCX),
+        ("a.xlsx", "application/x-zip-compressed", XLSX),
+        ("a.docx", DOCX_TYPE, ZIP),
+        ("a.jar", "application/java-archive", JAR),
+        ("a.made-up", "application/vnd.made-up", ZIP),
+        ("a.odg", "application/vnd.oasis.opendocument.graphics", ODG),
+        ("a.odt", "application/vnd.oasis.opendocument.text", ODT),
+        ("a.ott", "application/vnd.oasis.opendocument.text-template", ODT),
+        ("a.epub", "application/epub+zip", EPUB),
+        ("a.doc", "application/msword", OLE),
+        ("a.xls", "application/vnd.ms-excel", OLE),
+        ("a.msi", "application/octet-stream", OLE),
+        ("a.ai", "application/pdf", PDF),
+        ("a.so", "application/x-sharedlib", &elf),
+        ("a.exe", "application/x-msdownload", EXE),
+        ("a.bin", "application/octet-stream", &elf),
+        ("a.json", "application/json", b"{}"),
+        ("a.csv", "text/csv; charset=utf-8", b"a;b\n"),
+        ("a.csv", "application/vnd.ms-excel", b"a;b\n"),
+        ("a.ts", "text/plain", b"let a: number = 1"),
+        ("a.py", "text/x-python", b"#!/usr/bin/python3\n"),
+        ("a.txt", "text/plain", b"#!/bin/sh\n"),
+        ("a.bat", "application/octet-stream", b"@echo off\r\n"),
+        ("a.crt", "application/x-x509-ca-cert", b"-----BEGIN CERTIFICATE-----\n"),
+        ("a.key", "application/pkcs8", b"-----BEGIN PRIVATE KEY-----\n"),
+        ("a.rss", "application/rss+xml", b"<?xml version='1.0'?><rss/>"),
+        ("a.csproj", "text/xml", b"<?xml version='1.0'?><Project/>"),
+        ("README.md", "text/markdown", b"<html>"),
+        ("README.md", "text/markdown", b"<p align=center>"),
+        ("a.svg", "image/svg+xml", b"<svg/>"),
+        ("a.made-up", "application/vnd.made-up", b"text"),
+        ("a.made-up", "application/vnd.made-up", UNTOLD),
+        ("a.iso", "application/x-iso9660-image", UNTOLD),
+        ("a.mp3", "audio/mpeg", UNTOLD),
+        ("a.p12", "application/x-pkcs12", UNTOLD),
+        ("a.flac", "audio/flac", b"ID3\x04\x00\x00\x00\x00\x00\x00"),
+        ("a.txt", "text/plain", b""),
+        ("without-extension", "", PNG),
+        ("without-extension", "*/*", PNG),
+    ] {
+        let found = issues(Config::default(), file(name, content).declared(declared)).await;
+        assert_eq!(found, [], "{name} {declared}");
+        assert_eq!(issues(Config::default(), file(name, content)).await, [], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_declared_type_that_the_content_is_not_is_refused() {
+    for (declared, content) in [
+        ("application/pdf", PNG),
+        ("image/png", b"text"),
+        ("image/png", b""),
+        ("image/png", UNTOLD),
+        ("application/zip", UNTOLD),
+        ("application/java-archive", UNTOLD),
+        ("text/plain", UNTOLD),
+        ("text/csv", PNG),
+        ("application/json", ZIP),
+        (XLSX_TYPE, DOCX),
+        (DOCX_TYPE, JPEG),
+        (DOCX_TYPE, b"text"),
+        ("video/made-up", b"text"),
+        ("text/plain", b"<html>"),
+        ("image/png", b"<svg/>"),
+        ("application/zip", TAR_GZ),
+        ("application/msword", ZIP),
+        ("png", PNG),
+        ("image/*", PNG),
+        ("image/png, text/html", PNG),
+    ] {
+        let declared_file = file("without-extension", content).declared(declared);
+        assert_eq!(codes(Config::default(), declared_file.clone()).await, ["media-type-declared"], "{declared}");
+        let lenient = Config { match_declared: false, ..Config::default() };
+        assert_eq!(codes(lenient, declared_file).await, [""; 0], "{declared}");
+    }
+}
+
+#[tokio::test]
+async fn an_extension_that_such_contents_do_not_have_is_refused() {
+    let elf = elf();
+    for (name, content) in [
+        ("invoice.pdf", elf.as_slice()),
+        ("invoice.pdf", EXE),
+        ("invoice.pdf", b"text"),
+        ("invoice.pdf.exe", PDF),
+        ("invoice.exe. .", PDF),
+        ("picture.jpg", PNG),
+        ("picture.made-up", PNG),
+        ("page.txt", b"<html><script>alert(1)</script>"),
+        ("picture.txt", b"<svg onload='alert(1)'/>"),
+        ("notes.txt", UNTOLD),
+        ("sheet.xlsx", DOCX),
+        ("sheet.docx", TAR_GZ),
+        ("program.exe", b"text"),
+        ("film.mp4", UNTOLD),
+        ("picture.png", b""),
+    ] {
+        assert_eq!(codes(Config::default(), file(name, content)).await, ["media-type-extension"], "{name}");
+        let lenient = Config { match_extension: false, ..Config::default() };
+        assert_eq!(codes(lenient, file(name, content)).await, [""; 0], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_allowed_passes_and_what_is_denied_never_does() {
+    for (allow, deny, name, content, passes) in [
+        (&["image/*"][..], &[][..], "a.png", PNG, true),
+        (&["image/*"], &["image/png"], "a.png", PNG, false),
+        (&["image/*"], &["image/svg+xml"], "a.svg", b"<svg/>", false),
+        (&["image/jpg"], &[], "a.jpg", JPEG, true),
+        (&["image/jpg"], &[], "a.png", PNG, false),
+        (&[], &["application/x-msdownload"], "a.exe", EXE, false),
+        (&[], &["application/x-msdownload"], "a.png", PNG, true),
+        (&["*/*"], &[], "a.made-up", UNTOLD, true),
+        (&["application/octet-stream"], &[], "a.made-up", UNTOLD, true),
+        (&["application/octet-stream"], &[], "a.png", PNG, false),
+        (&[DOCX_TYPE], &[], "a.docx", DOCX, true),
+        (&[DOCX_TYPE], &[], "a.docx", ZIP, false),
+        (&["application/zip"], &[], "a.docx", DOCX, false),
+        (&["text/*"], &[], "a.json", b"{}", true),
+    ] {
+        let expected: &[&str] = if passes { &[] } else { &["media-type-not-allowed"] };
+        assert_eq!(codes(lists(allow, deny), file(name, content)).await, expected, "{name} {allow:?} {deny:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_first_bytes_cannot_tell_apart_counts_as_what_its_name_says() {
+    let refused: &[&str] = &["media-type-not-allowed"];
+    for (allow, name, declared, content, expected) in [
+        ("text/csv", "a.csv", "", &b"a;b"[..], &[][..]),
+        ("text/csv", "a.json", "", b"a;b", refused),
+        ("text/csv", "a.json", "text/csv", b"a;b", refused),
+        ("text/csv", "without-extension", "text/csv", b"a;b", &[]),
+        ("text/csv", "without-extension", "", b"a;b", refused),
+        ("text/plain", "a.csv", "text/csv", b"a;b", &[]),
+        ("application/json", "a.json", "application/octet-stream", b"{}", &[]),
+        ("application/rss+xml", "a.rss", "", b"<?xml version='1.0'?><rss/>", &[]),
+        ("application/java-archive", "a.jar", "", JAR, &[]),
+        ("application/java-archive", "a.zip", "", JAR, refused),
+        ("application/msword", "a.doc", "", OLE, &[]),
+        ("application/msword", "a.xls", "", OLE, refused),
+    ] {
+        let declared_file = file(name, content).declared(declared);
+        assert_eq!(codes(lists(&[allow], &[]), declared_file).await, expected, "{allow} {name} {declared}");
+    }
+    let deny = || lists(&[], &["application/java-archive", "text/javascript"]);
+    assert_eq!(codes(deny(), file("a.jar", JAR)).await, refused);
+    assert_eq!(codes(deny(), file("a.zip", JAR).declared("application/java-archive")).await, refused);
+    assert_eq!(codes(deny(), file("a.js", b"alert(1)")).await, refused);
+    assert_eq!(codes(deny(), file("a.txt", b"alert(1)").declared("text/javascript")).await, refused);
+    assert_eq!(codes(deny(), file("a.zip", ZIP)).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_made_up_type_does_not_pass_a_wildcard() {
+    for (declared, content) in [("image/made-up+zip", ZIP), ("image/made-up+xml", b"text"), ("image/made-up", UNTOLD)] {
+        let found = codes(lists(&["image/*"], &[]), file("without-extension", content).declared(declared)).await;
+        assert_eq!(found, ["media-type-not-allowed"], "{declared}");
+    }
+}
+
+/// One file, two formats: it is what it begins as.
+#[tokio::test]
+async fn a_polyglot_is_what_it_begins_as() {
+    for (content, expected) in [
+        // A picture that is a script.
+        ("GIF89a/*comment*/=1;alert(1)".as_bytes().to_vec(), "text/plain"),
+        // A picture, and an archive behind it.
+        ([PNG, JAR].concat(), "image/png"),
+        ([GIF, ZIP].concat(), "image/gif"),
+        // A page that is a document, in text and with bytes that no text has.
+        (b"<html><!--\n%PDF-1.4\n-->".to_vec(), "text/html"),
+        ([b"<html><!--", PDF, b"\x00-->"].concat(), "text/html"),
+        // A document behind a program, an archive, a picture.
+        ([EXE, PDF].concat(), "application/vnd.microsoft.portable-executable"),
+        ([b"\xc7\x71\x00\x00", PDF].concat(), "application/x-cpio"),
+        ([JPEG, PDF].concat(), "image/jpeg"),
+        // An archive whose first file has a name like a bitmap's, or bitcode's, beginning.
+        ([b"BMW", &TAR[3..]].concat(), "application/x-tar"),
+        ([b"BC.txt", &TAR[6..]].concat(), "application/x-tar"),
+        // A document behind bytes that are nothing, or nearly something, or words.
+        ([b"L\x01", PDF].concat(), "application/pdf"),
+        (b"a line\n%PDF-1.4\n1 0 obj\n".to_vec(), "application/pdf"),
+        ([UNTOLD, PDF].concat(), "application/pdf"),
+    ] {
+        assert_eq!(seen(&content).await, expected, "{}", content.escape_ascii());
+    }
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_said_at_once_and_in_full() {
+    let disguised = file("invoice.pdf", &elf()).declared("application/pdf");
+    let found = issues(lists(&["application/pdf", "image/*"], &[]), disguised).await;
+    let expected = [
+        (
+            "media-type-not-allowed",
+            "the content is application/x-elf (declared as application/pdf), allowed is application/pdf, image/*",
+        ),
+        (
+            "media-type-declared",
+            "the content is application/x-elf, but it was declared as application/pdf; allowed is application/pdf, image/*",
+        ),
+        (
+            "media-type-extension",
+            "the content is application/x-elf (declared as application/pdf), but the file's name ends in `.pdf`, which is for \
+             application/pdf; allowed is application/pdf, image/*",
+        ),
+    ];
+    let found: Vec<_> =
+        found.iter().map(|issue| (issue.path.as_str(), issue.code.as_str(), issue.message.as_str())).collect();
+    assert_eq!(found, expected.map(|(code, message)| ("", code, message)));
+}
+
+#[tokio::test]
+async fn what_a_client_says_is_shown_short_and_escaped() {
+    let rude = file("a.png", PNG).declared(&format!("\u{1b}[2J{}", "x".repeat(10_000)));
+    let found = issues(Config::default(), rude).await;
+    assert!(found[0].message.contains("\\u{1b}[2Jxx") && found[0].message.contains("which is no media type"));
+    assert!(found[0].message.len() < 300, "{}", found[0].message);
+    let long = file(&format!("a.{}", "é\n".repeat(5_000)), PNG);
+    assert!(issues(Config::default(), long).await[0].message.len() < 500);
+}
+
+#[tokio::test]
+async fn a_content_that_cannot_be_read_is_an_error_and_no_verdict() {
+    let check = media_type(Config::default());
+    let error = check.validate(&file("a.png", PNG).breaking_at(10)).await.unwrap_err();
+    assert_eq!((error.kind, error.retryable), (ErrorKind::Read, true));
+    check.close().await;
+}
+
+#[test]
+fn an_instance_is_not_made_of_options_that_are_wrong() {
+    let error = MediaType::build(lists(&["pdf"], &[]), Path::new(".")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn this_very_program_is_seen_to_be_one() {
+    let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    assert_eq!(seen(&program).await, "application/x-elf");
+}
+
+fn samples() -> impl Strategy<Value = Vec<u8>> {
+    let samples = [PNG, TAR, TAR_GZ, WAV, SQLITE, ZIP, DOCX, XLSX, ODT, EPUB, PDF, JPEG, OLE, EXE];
+    let sample = prop::sample::select(samples.to_vec());
+    (sample, any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(sample, cut, tail)| {
+        let mut content = sample[..cut.index(sample.len() + 1)].to_vec();
+        content.extend(tail);
+        content
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever there is, there is a type of it, which agrees with itself.
+    #[test]
+    fn every_content_has_a_type_that_agrees_with_itself(
+        content in prop_oneof![samples(), prop::collection::vec(any::<u8>(), 0..200), "\\PC{0,60}".prop_map(String::into_bytes)]
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let name = seen(&content).await;
+            let itself = file("without-extension", &content).declared(&name);
+            prop_assert_eq!(codes(lists(&[&name], &[]), itself).await, [""; 0]);
+            Ok(())
+        })?;
+    }
+}

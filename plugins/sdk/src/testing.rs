@@ -1,0 +1,108 @@
+//! What tests of plugins need: files that are made up, so that no gateway has to run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::file::{ByteStream, FileHandle, Metadata};
+
+/// A file in memory, of the collection `test` and the tenant `tenant`.
+#[derive(Debug, Clone)]
+pub struct MemoryFile {
+    metadata: Metadata,
+    content: Bytes,
+    /// How long the pieces of its stream are.
+    piece: usize,
+    /// Reading past this byte fails.
+    breaks_at: Option<usize>,
+    path: Option<PathBuf>,
+}
+
+impl MemoryFile {
+    pub fn new(file_name: &str, content: impl Into<Bytes>) -> Self {
+        let content = content.into();
+        let metadata = Metadata::new("test", "tenant", file_name, content.len() as u64);
+        Self { metadata, content, piece: 64 * 1024, breaks_at: None, path: None }
+    }
+
+    /// With the media type that its client declared.
+    #[must_use]
+    pub fn declared(mut self, content_type: &str) -> Self {
+        self.metadata = self.metadata.with_content_type(content_type);
+        self
+    }
+
+    /// With a stream in pieces of `length` bytes.
+    #[must_use]
+    pub fn in_pieces_of(mut self, length: usize) -> Self {
+        self.piece = length.max(1);
+        self
+    }
+
+    /// On a storage that fails there.
+    #[must_use]
+    pub fn breaking_at(mut self, offset: usize) -> Self {
+        self.breaks_at = Some(offset);
+        self
+    }
+
+    /// That lies on this machine, too.
+    #[must_use]
+    pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    fn read(&self, offset: usize, length: usize) -> io::Result<Bytes> {
+        let end = offset.saturating_add(length).min(self.content.len());
+        if self.breaks_at.is_some_and(|limit| end > limit) {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        Ok(self.content.slice(offset.min(end)..end))
+    }
+}
+
+#[async_trait]
+impl FileHandle for MemoryFile {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.read(usize::try_from(offset).unwrap_or(usize::MAX), length)
+    }
+
+    fn stream(&self) -> ByteStream<'_> {
+        Box::pin(Pieces { file: self, offset: 0 })
+    }
+
+    fn local_path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+struct Pieces<'a> {
+    file: &'a MemoryFile,
+    offset: usize,
+}
+
+impl futures_core::Stream for Pieces<'_> {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        if self.offset >= self.file.content.len() {
+            return std::task::Poll::Ready(None);
+        }
+        let piece = self.file.read(self.offset, self.file.piece);
+        self.offset = match &piece {
+            Ok(bytes) => self.offset + bytes.len(),
+            Err(_) => self.file.content.len(),
+        };
+        std::task::Poll::Ready(Some(piece))
+    }
+}
