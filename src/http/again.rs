@@ -70,3 +70,60 @@ impl<F: Future> Future for Again<F> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker;
+    use std::future::poll_fn;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    #[test]
+    fn who_wakes_himself_goes_on_at_once_until_others_have_their_turn() {
+        let mut left = 3 * TURNS;
+        let mut polls = 0;
+        let mut task = Again::new(poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let waker = noop_waker();
+        while Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending() {
+            polls += 1;
+        }
+        assert_eq!(polls, 3, "one turn of the scheduler for so many of its own");
+    }
+
+    /// However a wake falls, between two polls, in one or behind it, it is not lost.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_wake_from_another_thread_is_never_lost() {
+        const WAKES: usize = 20_000;
+        let (given, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (bell, rung) = (Arc::new(AtomicWaker::new()), Arc::clone(&given));
+        let waits = {
+            let (bell, taken) = (Arc::clone(&bell), Arc::clone(&taken));
+            poll_fn(move |context| {
+                bell.register(context.waker());
+                taken.store(rung.load(Ordering::SeqCst), Ordering::SeqCst);
+                if taken.load(Ordering::SeqCst) == WAKES { Poll::Ready(()) } else { Poll::Pending }
+            })
+        };
+        let task = tokio::spawn(Again::new(waits));
+        let ring = std::thread::spawn(move || {
+            for number in 1..=WAKES {
+                given.store(number, Ordering::SeqCst);
+                bell.wake();
+                // The next one waits for this one to be heard.
+                while taken.load(Ordering::SeqCst) < number {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(60), task).await.expect("a wake was lost").unwrap();
+        ring.join().unwrap();
+    }
+}
