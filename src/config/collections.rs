@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use globset::{GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
 use serde::de::{self, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use globset::GlobBuilder;
 
 use crate::collection::{Collection, HookUse, OnFailure, PathTemplate, Verify};
 use crate::units::{ByteSize, Period};
@@ -63,7 +62,7 @@ pub enum VerifySection {
 }
 
 /// A use of a plugin: its name alone, or a table with what this use has of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(with = "NameOrHookUse")]
 pub struct HookUseSection {
     /// The plugin's name, as `json`.
@@ -88,27 +87,27 @@ pub enum OnFailureSection {
 }
 
 /// A pattern of file names: `*` any characters, `?` one, `[ab]` one of these, `{a,b}` one of these texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(transparent)]
-pub struct FileNames(String);
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(with = "String")]
+pub struct FileNames(GlobMatcher);
 
-impl FileNames {
-    /// None of an empty pattern or a wrong one; reading it has refused these.
-    fn matcher(text: &str) -> Result<globset::GlobMatcher, globset::Error> {
-        Ok(GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build()?.compile_matcher())
+impl Serialize for FileNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.glob().glob())
     }
 }
 
 impl<'de> Deserialize<'de> for FileNames {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match Self::matcher(&text) {
-            Ok(_) if !text.is_empty() => Ok(Self(text)),
-            Ok(_) => Err(de::Error::custom("`files` is empty: leave it out for all files")),
-            Err(error) => {
-                Err(de::Error::custom(format_args!("`{text}` is no pattern of file names: {}", error.kind())))
-            }
+        if text.is_empty() {
+            return Err(de::Error::custom("`files` is empty: leave it out for all files"));
         }
+        let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();
+        let glob = glob.map_err(|error| {
+            de::Error::custom(format_args!("`{text}` is no pattern of file names: {}", error.kind()))
+        })?;
+        Ok(Self(glob.compile_matcher()))
     }
 }
 
@@ -152,7 +151,7 @@ impl CollectionSection {
     pub fn resolve(&self, name: &str) -> Collection {
         let hook_use = |hook: &HookUseSection| HookUse {
             plugin: hook.plugin.as_str().into(),
-            files: hook.files.as_ref().and_then(|files| FileNames::matcher(&files.0).ok()),
+            files: hook.files.as_ref().map(|files| files.0.clone()),
             timeout: *hook.timeout,
             on_failure: match hook.on_failure {
                 OnFailureSection::Reject => OnFailure::Reject,

@@ -65,10 +65,8 @@ fn check<P: Build>(options: &Options, base: &Path) -> Vec<(String, String)> {
     }
 }
 
+/// Of options that [`check`] found nothing wrong with.
 fn build<P: Build + Validate>(options: &Options, base: &Path) -> Result<Arc<dyn Validate>, PluginError> {
-    if let Some((option, message)) = check::<P>(options, base).into_iter().next() {
-        return Err(PluginError::permanent(ErrorKind::Config, format!("{option}: {message}")));
-    }
     let config = read::<P>(with_texts_read::<P>(options))
         .map_err(|error| PluginError::permanent(ErrorKind::Config, "its options").caused_by(error))?;
     Ok(Arc::new(P::build(config, base)?))

@@ -18,7 +18,8 @@ use lines::Lines;
 use report::Report;
 use schema::Schema;
 use tidegate_plugin_sdk::{
-    Build, ErrorKind, FileHandle, OptionIssue, Plugin, PluginError, Validate, Verdict, async_trait, next_piece,
+    Build, ErrorKind, FileHandle, OptionIssue, Pieces, Plugin, PluginError, Validate, Verdict, async_trait,
+    read_beginning,
 };
 
 /// So many bytes are checked in less time than it takes to give them to another thread and wait.
@@ -63,31 +64,24 @@ impl JsonSchema {
     async fn check_document(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
         let size = file.metadata().size;
         let mut memory = self.checker.reserve(size, &"the file")?;
-        let content = file.read_at(0, size as usize).await.map_err(|error| cannot_read(0, error))?;
-        // Less than announced would pass as a document of its own, `1` of `12`.
-        is_whole(content.len() as u64, size)?;
+        let content = read_beginning(file, size as usize).await?;
         let checker = self.checker.clone();
         let report = run(size, self.checker.report(), move |report| checker.check(&content, None, &mut memory, report));
         Ok(report.await?.verdict())
     }
 
     async fn check_lines(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
-        let size = file.metadata().size;
         let mut report = self.checker.report();
         let mut lines = Lines::default();
-        let mut stream = file.stream();
-        let mut read = 0;
-        while let Some(piece) = next_piece(&mut stream).await {
-            let piece = piece.map_err(|error| cannot_read(read, error))?;
+        let mut pieces = Pieces::of(file);
+        while let Some(piece) = pieces.next().await? {
             for block in lines.push(&self.checker, &piece)? {
                 report = self.check_block(block, report).await?;
             }
             if report.is_complete() {
                 return Ok(report.verdict());
             }
-            read += piece.len() as u64;
         }
-        is_whole(read, size)?;
         if let Some(block) = lines.finish() {
             report = self.check_block(block, report).await?;
         }
@@ -112,15 +106,4 @@ async fn run(
     }
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|error| PluginError::permanent(ErrorKind::Internal, "the check did not end").caused_by(error))?
-}
-
-fn is_whole(read: u64, size: u64) -> Result<(), PluginError> {
-    if read == size {
-        return Ok(());
-    }
-    Err(PluginError::permanent(ErrorKind::Read, format!("the content ends at {read} of {size}")))
-}
-
-fn cannot_read(offset: u64, error: std::io::Error) -> PluginError {
-    PluginError::read(format!("could not read the content at byte {offset}"), error)
 }

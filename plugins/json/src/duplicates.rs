@@ -40,7 +40,7 @@ enum State {
     Outside,
     String,
     Escape,
-    /// So many hexadecimal digits of `\uXXXX` have come, with this value.
+    /// So many of the four hexadecimal digits of an escape `\u` have come, with this value.
     Unicode(u8, u16),
 }
 

@@ -10,7 +10,8 @@ pub use config::{Config, DuplicateKeys};
 use duplicates::{KeyError, Keys};
 use scanner::{Scanner, SyntaxError};
 use tidegate_plugin_sdk::{
-    Build, ErrorKind, FileHandle, Issue, OptionIssue, Plugin, PluginError, Validate, Verdict, async_trait, next_piece,
+    Build, ErrorKind, FileHandle, Issue, OptionIssue, Pieces, Plugin, PluginError, Validate, Verdict, async_trait,
+    read_beginning,
 };
 
 /// A file of at most this many bytes is read at once.
@@ -101,37 +102,18 @@ impl Look {
 }
 
 async fn look_at_once(look: &mut Look, file: &dyn FileHandle) -> Result<Result<(), Wrong>, PluginError> {
-    let size = file.metadata().size;
-    let content = file.read_at(0, size as usize).await.map_err(|error| cannot_read(0, error))?;
-    // Less than announced would pass as a document of its own, `1` of `12`.
-    if content.len() as u64 != size {
-        return Err(PluginError::permanent(
-            ErrorKind::Read,
-            format!("the content ends at {} of {size}", content.len()),
-        ));
-    }
+    let content = read_beginning(file, file.metadata().size as usize).await?;
     Ok(look.push(&content))
 }
 
 async fn look_in_pieces(look: &mut Look, file: &dyn FileHandle) -> Result<Result<(), Wrong>, PluginError> {
-    let size = file.metadata().size;
-    let mut stream = file.stream();
-    let mut read = 0;
-    while let Some(piece) = next_piece(&mut stream).await {
-        let piece = piece.map_err(|error| cannot_read(read, error))?;
+    let mut pieces = Pieces::of(file);
+    while let Some(piece) = pieces.next().await? {
         if let Err(wrong) = look.push(&piece) {
             return Ok(Err(wrong));
         }
-        read += piece.len() as u64;
-    }
-    if read != size {
-        return Err(PluginError::permanent(ErrorKind::Read, format!("the content ends at {read} of {size}")));
     }
     Ok(Ok(()))
-}
-
-fn cannot_read(offset: u64, error: std::io::Error) -> PluginError {
-    PluginError::read(format!("could not read the content at byte {offset}"), error)
 }
 
 fn issue(error: &SyntaxError) -> Issue {

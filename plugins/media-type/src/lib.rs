@@ -14,6 +14,7 @@ use detect::HEAD;
 use name::{Pattern, UNKNOWN};
 use tidegate_plugin_sdk::{
     Build, ErrorKind, FileHandle, Issue, Metadata, OptionIssue, Plugin, PluginError, Validate, Verdict, async_trait,
+    read_beginning,
 };
 
 /// As many entries of a list, and characters of a client's words, as a message shows.
@@ -53,15 +54,7 @@ impl Validate for MediaType {
     async fn validate(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
         let metadata = file.metadata();
         let wanted = usize::try_from(metadata.size).unwrap_or(HEAD).min(HEAD);
-        let head = file
-            .read_at(0, wanted)
-            .await
-            .map_err(|error| PluginError::read("could not read the content at byte 0", error))?;
-        // Less than announced could be another type.
-        if head.len() < wanted {
-            let context = format!("the content ends at {} of {}", head.len(), metadata.size);
-            return Err(PluginError::permanent(ErrorKind::Read, context));
-        }
+        let head = read_beginning(file, wanted).await?;
         let content = detect::detect(&head, metadata.size <= HEAD as u64);
         let claims = Claims::of(metadata);
         let issues: Vec<Issue> = [

@@ -24,6 +24,7 @@
 mod error;
 mod file;
 mod plugin;
+mod reading;
 mod reference;
 pub mod testing;
 mod validate;
@@ -31,6 +32,7 @@ mod validate;
 pub use error::{ErrorKind, PluginError};
 pub use file::{ByteStream, FileHandle, Metadata, next_piece};
 pub use plugin::{Build, OptionIssue, Plugin};
+pub use reading::{Pieces, read_beginning};
 pub use reference::{assert_documented, options_reference};
 pub use validate::{Issue, Validate, Verdict};
 

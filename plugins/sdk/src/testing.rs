@@ -48,6 +48,13 @@ impl MemoryFile {
         self
     }
 
+    /// Announced with another size than it has.
+    #[must_use]
+    pub fn announced_as(mut self, size: u64) -> Self {
+        self.metadata.size = size;
+        self
+    }
+
     /// That lies on this machine, too.
     #[must_use]
     pub fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
@@ -75,7 +82,7 @@ impl FileHandle for MemoryFile {
     }
 
     fn stream(&self) -> ByteStream<'_> {
-        Box::pin(Pieces { file: self, offset: 0 })
+        Box::pin(Slices { file: self, offset: 0 })
     }
 
     fn local_path(&self) -> Option<&Path> {
@@ -83,12 +90,12 @@ impl FileHandle for MemoryFile {
     }
 }
 
-struct Pieces<'a> {
+struct Slices<'a> {
     file: &'a MemoryFile,
     offset: usize,
 }
 
-impl futures_core::Stream for Pieces<'_> {
+impl futures_core::Stream for Slices<'_> {
     type Item = io::Result<Bytes>;
 
     fn poll_next(

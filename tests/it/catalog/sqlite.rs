@@ -34,9 +34,7 @@ impl OnDisk {
     fn path(&self) -> PathBuf {
         self.folder.path().join("catalog.db")
     }
-}
 
-impl OnDisk {
     /// A process that another test has just forked holds the lock of the catalog before until its `exec`.
     fn reopen(&self, durability: Durability, boot_id: &str) -> (Sqlite, Opened) {
         let begun = Instant::now();
