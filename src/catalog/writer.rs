@@ -1,5 +1,5 @@
 //! The writer: one thread with the one connection that writes. It takes whatever waits, runs it in one transaction,
-//! and answers after COMMIT. A batch never waits for company: whoever comes while one is being committed is in the next.
+//! and answers after COMMIT. A small batch never waits for company: whoever comes while one is being committed is in the next.
 
 use std::cell::Cell;
 use std::io;

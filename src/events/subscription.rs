@@ -152,8 +152,9 @@ impl Subscription {
     /// Like [`Subscription::step`], but hears what was committed also in the moment before the tail has read it: who
     /// polls after his own upload was acknowledged finds its event.
     async fn step_to_head(&mut self, limit: usize) -> Result<Step, Fault> {
-        let is_behind = self.tail.ring.read().reached() < self.tail.head();
-        if is_behind && !self.is_lost && !self.tail.is_closed() {
+        let head = self.tail.head();
+        let is_missing = self.after < head && self.tail.ring.read().reached() < head;
+        if is_missing && !self.is_lost && !self.tail.is_closed() {
             self.doorbell.mark_unchanged();
             return self.step_in_log(limit).await;
         }

@@ -59,3 +59,27 @@ async fn waits_for_the_first_event_but_not_for_ever() {
     assert_eq!(waiting.await.expect("no panic"), (vec![2], 2, false));
     assert_eq!(began.elapsed(), Duration::from_secs(6));
 }
+
+/// The tail reads together what comes quickly; who has all of it already waits for the next, and is not sent away empty.
+#[tokio::test(start_paused = true)]
+async fn waits_also_while_the_tail_gathers() {
+    let log = Arc::new(MemoryLog::new());
+    let events = start(&log);
+    for first in [1, 3, 5] {
+        append(&log, "files", 1);
+        assert_eq!(page(&events, first - 1, 10, 5_000).await, (vec![first], first, false));
+        let turns = async || {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        turns().await;
+        append(&log, "files", 1);
+        turns().await;
+        let second = first + 1;
+        assert_eq!(page(&events, first, 10, 0).await, (vec![second], second, false));
+        let began = tokio::time::Instant::now();
+        assert_eq!(page(&events, second, 10, 5_000).await, (vec![], second, false));
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
+    }
+}
