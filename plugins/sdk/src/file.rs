@@ -8,11 +8,14 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
+use serde::Serialize;
 
 /// What is known of a file before a byte of it is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Metadata {
+    /// Names what is asked of this file, the same at each try: the event's id after a publication.
+    pub id: String,
     /// The collection that it was sent to.
     pub collection: String,
     /// Empty where the collection has no tenants.
@@ -32,12 +35,19 @@ impl Metadata {
         size: u64,
     ) -> Self {
         Self {
+            id: String::new(),
             collection: collection.into(),
             tenant: tenant.into(),
             file_name: file_name.into(),
             size,
             content_type: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
     }
 
     #[must_use]
@@ -70,7 +80,8 @@ pub trait FileHandle: Send + Sync {
     /// The whole content. A file that turns out shorter than its size ends in an error, never early.
     fn stream(&self) -> ByteStream<'_>;
 
-    /// The content as a file on this machine, where it is one. It is there as long as the handle; never
-    /// write to it, and never map it into memory.
+    /// A path on this machine that opens the content, where there is one: for this process and its children, as long as the handle
+    /// lives, and this version of the file whatever happens to its own path meanwhile. It says nothing of the file's name. Never write
+    /// to it, and never map it into memory.
     fn local_path(&self) -> Option<&Path>;
 }

@@ -5,9 +5,12 @@
 //!
 //! | stage | trait | is asked | answers |
 //! |---|---|---|---|
+//! | `admit` | [`Admit`] | before a file's first byte, with what its client says of it | [`Admission`] |
 //! | `validate` | [`Validate`] | before a file becomes visible, with its content | [`Verdict`] |
+//! | `post_assembly` | [`PostAssembly`] | after a file was published, at least once | [`FollowUp`] |
 //!
-//! Each stage has a verdict type of its own, so that no field is ignored anywhere. Who runs the hooks, in which
+//! Each stage has an answer of its own, so that no field is ignored anywhere. Native code, a child process, a server and a WASM guest can
+//! stand behind each: for those that are not called in Rust, [`wire`] has questions and answers as JSON. Who runs the hooks, in which
 //! order and with which deadlines, is the gateway's business and does not stand here.
 //!
 //! # Life cycle
@@ -21,19 +24,27 @@
 //! 4. **Used.** The methods of the stage traits are called from many tasks at once, on a tokio runtime.
 //! 5. **Closed.** [`Plugin::close`] is called once, when no call is under way and none will come.
 
+mod admit;
 mod error;
 mod file;
 mod plugin;
+mod post_assembly;
 mod reading;
 mod reference;
+mod stage;
 pub mod testing;
+pub mod units;
 mod validate;
+pub mod wire;
 
+pub use admit::{Admission, Admit, Amendment, Announcement, Denial};
 pub use error::{ErrorKind, PluginError};
 pub use file::{ByteStream, FileHandle, Metadata, next_piece};
 pub use plugin::{Build, OptionIssue, Plugin};
+pub use post_assembly::{FollowUp, PostAssembly, Publication};
 pub use reading::{Pieces, read_beginning};
 pub use reference::{assert_documented, options_reference};
+pub use stage::Stage;
 pub use validate::{Issue, Validate, Verdict};
 
 /// What the traits are written with, so that a plugin need not pin it again.

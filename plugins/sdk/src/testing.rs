@@ -6,7 +6,19 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::admit::Announcement;
 use crate::file::{ByteStream, FileHandle, Metadata};
+use crate::post_assembly::Publication;
+
+/// What a client says of a file of the collection `test` and the tenant `tenant`.
+pub fn announcement(file_name: &str) -> Announcement {
+    Announcement::new("question-1", "test", "tenant", file_name)
+}
+
+/// The publication of a file, at its first attempt.
+pub fn publication(event_id: &str) -> Publication {
+    Publication::new(event_id, "0199c3a2f5d27b3e9a4c1d2e3f405162", "2026-01-02T03:04:05.678+00:00", 1)
+}
 
 /// A file in memory, of the collection `test` and the tenant `tenant`.
 #[derive(Debug, Clone)]
@@ -23,7 +35,7 @@ pub struct MemoryFile {
 impl MemoryFile {
     pub fn new(file_name: &str, content: impl Into<Bytes>) -> Self {
         let content = content.into();
-        let metadata = Metadata::new("test", "tenant", file_name, content.len() as u64);
+        let metadata = Metadata::new("test", "tenant", file_name, content.len() as u64).with_id("question-1");
         Self { metadata, content, piece: 64 * 1024, breaks_at: None, path: None }
     }
 
