@@ -21,8 +21,12 @@ pub struct Collection {
     /// Whether each file's SHA-256 is computed and kept (CRC-64/NVME always is).
     pub sha256: bool,
     pub verify: Verify,
+    /// Hooks that say, in this order, whether a file may be sent.
+    pub admit: Vec<HookUse<OnAdmitFailure>>,
     /// Hooks that say, in this order, whether a file may become visible.
-    pub validate: Vec<HookUse>,
+    pub validate: Vec<HookUse<OnCheckFailure>>,
+    /// Hooks that are owed to each file that was published. None names the same plugin as another.
+    pub post_assembly: Vec<HookUse<OnFollowUpFailure>>,
 }
 
 impl Collection {
@@ -33,6 +37,17 @@ impl Collection {
             .strip_suffix(&**extension)
             .and_then(|rest| rest.strip_suffix('.'))
             .is_some_and(|stem| !stem.is_empty())
+    }
+
+    /// The plugins that are owed a run when a file of this name is published.
+    pub fn follow_ups(&self, file_name: &str) -> Vec<Arc<str>> {
+        let uses = self.post_assembly.iter().filter(|hook| hook.is_for(file_name));
+        uses.map(|hook| hook.plugin.clone()).collect()
+    }
+
+    /// The use of a plugin after publication.
+    pub fn follow_up(&self, plugin: &str) -> Option<&HookUse<OnFollowUpFailure>> {
+        self.post_assembly.iter().find(|hook| *hook.plugin == *plugin)
     }
 }
 
@@ -46,31 +61,51 @@ pub enum Verify {
     ReadBack,
 }
 
-/// One use of a plugin by a collection, to check files.
+/// One use of a plugin by a collection. What a failure means is of another kind at each stage.
 #[derive(Debug, Clone)]
-pub struct HookUse {
+pub struct HookUse<F> {
     /// The plugin's instance name, as `json`.
     pub plugin: Arc<str>,
     /// The names of the files that it is for; `None`: all.
     pub files: Option<GlobMatcher>,
     /// How long one call may take; past it the use counts as failed.
     pub timeout: Duration,
-    pub on_failure: OnFailure,
+    /// The waits before it is tried again where it failed in a way that a retry may mend; one attempt more than there are waits.
+    pub retry: Arc<[Duration]>,
+    pub on_failure: F,
 }
 
-impl HookUse {
+impl<F> HookUse<F> {
     pub fn is_for(&self, file_name: &str) -> bool {
         self.files.as_ref().is_none_or(|files| files.is_match(file_name))
     }
 }
 
-/// What becomes of a file that a plugin could not check: it crashed, ran out of time, or said that it cannot tell.
+/// What becomes of a file of which a plugin could not say whether it may be sent: it crashed, ran out of time, or said that it cannot
+/// tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFailure {
+pub enum OnAdmitFailure {
+    #[default]
+    Deny,
+}
+
+/// What becomes of a file that a plugin could not check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnCheckFailure {
     #[default]
     Reject,
     /// As if the plugin had found nothing wrong.
     Accept,
+}
+
+/// What becomes of a follow-up whose last attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFollowUpFailure {
+    /// It is kept, for an operator to look at, retry or discard.
+    #[default]
+    DeadLetter,
+    /// The log tells of it, and nothing is kept.
+    Drop,
 }
 
 /// A path under the storage's root with `{placeholders}`, as `"{tenant}/{file_name}"`.
@@ -214,7 +249,9 @@ mod tests {
             max_file_size: 1,
             sha256: false,
             verify: Verify::Off,
+            admit: Vec::new(),
             validate: Vec::new(),
+            post_assembly: Vec::new(),
         };
         assert!(collection.takes("a.csv"));
         collection.extension = Some("json".into());

@@ -2,8 +2,9 @@
 //!
 //! `TIDEGATE_CRASH_AT=publish.placed:3` kills the process (`SIGKILL`) when that point is reached for the third time.
 
-/// Every boundary of receiving, sealing, assembling and publishing, in the order of an upload's way.
+/// Every boundary of admitting, receiving, sealing, assembling, publishing and following up, in the order of an upload's way.
 pub const POINTS: &[&str] = &[
+    "admit.done",
     "receive.opened",
     "receive.part-written",
     "receive.receipt-kept",
@@ -17,6 +18,7 @@ pub const POINTS: &[&str] = &[
     "assemble.begun",
     "assemble.copied",
     "assemble.done",
+    "validate.begun",
     "validate.done",
     "publish.prepared",
     "publish.declared",
@@ -26,6 +28,9 @@ pub const POINTS: &[&str] = &[
     "delete.declared",
     "delete.removed",
     "delete.committed",
+    "follow-up.begun",
+    "follow-up.ended",
+    "follow-up.settled",
 ];
 
 /// Reached the point `name`, which stands in [`POINTS`].

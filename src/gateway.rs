@@ -8,12 +8,14 @@ use arc_swap::ArcSwap;
 use crate::collection::Collection;
 use crate::events::Events;
 use crate::files::Files;
+use crate::follow_ups::FollowUps;
 use crate::upload::Uploads;
 
 /// The services under one configuration.
 pub struct Gateway {
     pub uploads: Uploads,
     pub files: Files,
+    pub follow_ups: FollowUps,
     pub events: Arc<Events>,
     pub dialects: Dialects,
 }

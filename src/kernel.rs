@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -98,6 +98,12 @@ pub fn is_in_memory(file: &File) -> bool {
 }
 
 /// Whether the system or the filesystem does not know how, as distinct from having tried.
+/// A path that opens the same file for this process and its children, wherever the file's own path leads by now, as long as it is held
+/// open here. `None` where the system has none.
+pub fn path_of(file: &File) -> Option<PathBuf> {
+    native::path_of(file)
+}
+
 fn is_unsupported(error: Errno) -> bool {
     [Errno::NOSYS, Errno::INVAL, Errno::OPNOTSUPP, Errno::NOTSUP].contains(&error)
 }
@@ -105,6 +111,8 @@ fn is_unsupported(error: Errno) -> bool {
 #[cfg(target_os = "linux")]
 mod native {
     use std::io::IoSliceMut;
+    use std::os::fd::AsRawFd;
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use rustix::fs::{AtFlags, RenameFlags, ResolveFlags, StatxFlags};
@@ -189,6 +197,13 @@ mod native {
         rustix::fs::fstatfs(file).is_ok_and(|filesystem| u64::try_from(filesystem.f_type) == Ok(TMPFS))
     }
 
+    /// By this process's number and not as `self`: a child that opens it is another one.
+    pub fn path_of(file: &File) -> Option<PathBuf> {
+        static IS_THERE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").is_dir());
+        let path = || PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
+        IS_THERE.then(path)
+    }
+
     pub fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
             Ok(count) => Ok(Some(count)),
@@ -225,6 +240,10 @@ mod native {
 
     pub fn is_in_memory(_: &File) -> bool {
         false
+    }
+
+    pub fn path_of(_: &File) -> Option<PathBuf> {
+        None
     }
 
     pub fn read_cached(_: &File, _: &mut [u8], _: u64) -> io::Result<Option<usize>> {
@@ -431,5 +450,18 @@ mod tests {
         if let Some(count) = read_cached(&file, &mut buffer, 4).unwrap() {
             assert_eq!(&buffer[..count], b"456789");
         }
+    }
+
+    #[test]
+    fn a_path_to_an_open_file_outlives_the_files_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let file = file(&path, b"0123456789");
+        let Some(to_open) = path_of(&file) else { return assert!(cfg!(not(target_os = "linux"))) };
+        fs::remove_file(&path).unwrap();
+        assert_eq!(fs::read(&to_open).unwrap(), b"0123456789");
+        let child = std::process::Command::new("cat").arg(&to_open).output().unwrap();
+        assert_eq!(child.stdout, b"0123456789");
+        drop(file);
     }
 }

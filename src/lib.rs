@@ -15,6 +15,7 @@ pub mod digest;
 pub mod events;
 pub mod fault;
 pub mod files;
+pub mod follow_ups;
 pub mod gateway;
 pub mod hooks;
 pub mod http;

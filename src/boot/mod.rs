@@ -67,7 +67,8 @@ pub async fn serve(
         .ok();
     ready(&config, listeners.addresses());
     let reloader = Arc::new(Reloader::new(options, config, started.clone(), site.clone()));
-    let answering = control.map(|control| tokio::spawn(control.answer(reloader.clone())));
+    let operator = Arc::new(control::Operator { reloader: reloader.clone(), gateway: started.gateway.clone() });
+    let answering = control.map(|control| tokio::spawn(control.answer(operator)));
 
     let serving = tokio::spawn(server::serve(listeners, site, max_connections, stop.clone()));
     loop {

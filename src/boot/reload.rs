@@ -48,6 +48,8 @@ impl Reloader {
         self.site.swap(app);
         self.started.events.set_keep(*new.events.keep);
         *self.started.expire_after.lock() = *new.staging.expire_after;
+        *self.started.keep_done.lock() = *new.hooks.keep_done;
+        self.started.run_follow_ups();
         let mut text = format!("{}reloaded {}\n", new.warnings, new.file);
         for key in &needs_restart {
             text.push_str(&format!("`{key}` changed too; that takes a restart\n"));

@@ -9,25 +9,25 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::work::{self, Assemble};
+use super::work;
 use crate::catalog::config::Durability;
-use crate::catalog::{Opened, Sqlite};
+use crate::catalog::{FollowUpQueue, Opened, Sqlite};
 use crate::collection::Collection;
 use crate::config::Config;
 use crate::events::{EventLog, Events};
 use crate::files::port::Storage;
 use crate::files::{Files, Places};
+use crate::follow_ups::FollowUps;
 use crate::gateway::{Dialects, Gateway, GatewayHandle};
 use crate::hooks::Hooks;
 use crate::http::api::Serving;
 use crate::http::api::config::Dialect;
 use crate::http::app::App;
 use crate::http::health::Readiness;
-use crate::jobs::{Backoff, Handler, Runner};
+use crate::jobs::Runner;
 use crate::staging::LocalStaging;
 use crate::storage;
 use crate::upload::Uploads;
-use crate::upload::port::ASSEMBLE;
 
 /// What is opened before anything is served.
 pub(super) struct Services {
@@ -45,8 +45,11 @@ pub(super) struct Started {
     pub gateway: GatewayHandle,
     pub events: Arc<Events>,
     pub expire_after: Arc<Mutex<Duration>>,
+    pub keep_done: Arc<Mutex<Duration>>,
     serving: Serving,
     runner: Arc<Runner>,
+    /// Apart from the uploads' own work: ten thousand owed hooks do not stand before an assembly.
+    follow_up_runner: Arc<Runner>,
     readiness: Arc<Ready>,
 }
 
@@ -78,10 +81,14 @@ impl Services {
         }
         let log: Arc<dyn EventLog> = self.catalog.clone();
         let events = Events::start(log.clone(), *config.events.keep);
-        let gateway = GatewayHandle::new(Gateway { uploads, files, events: events.clone(), dialects });
-        let handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![(ASSEMBLE, Arc::new(Assemble(gateway.clone())))];
-        let concurrency = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
-        let runner = Runner::start(self.catalog, handlers, concurrency, Backoff::default());
+        let follow_ups = FollowUps::new(self.catalog.clone(), files.clone());
+        let gateway = Gateway { uploads, files, follow_ups: follow_ups.clone(), events: events.clone(), dialects };
+        let gateway = GatewayHandle::new(gateway);
+        let runner = Runner::start(self.catalog.clone(), vec![work::assembly(gateway.clone())]);
+        let queue = Arc::new(FollowUpQueue(self.catalog));
+        let follow_up_runner = Runner::start(queue, work::follow_ups(&follow_ups, &gateway));
+        let keep_done = Arc::new(Mutex::new(*config.hooks.keep_done));
+        tokio::spawn(work::tidy_follow_ups(gateway.clone(), keep_done.clone(), stop.clone()));
         let expire_after = Arc::new(Mutex::new(*config.staging.expire_after));
         tokio::spawn(work::expire(gateway.clone(), expire_after.clone(), stop.clone()));
         tokio::spawn(work::first_look(gateway.clone()));
@@ -90,7 +97,9 @@ impl Services {
             gateway,
             events,
             expire_after,
+            keep_done,
             runner: Arc::new(runner),
+            follow_up_runner: Arc::new(follow_up_runner),
             readiness: Arc::new(Ready { log, stop: stop.clone() }),
         })
     }
@@ -103,9 +112,16 @@ impl Started {
             .map_err(|error| StartError::Build(error.to_string()))
     }
 
+    /// Runs the follow-ups of the configuration in force.
+    pub(super) fn run_follow_ups(&self) {
+        let follow_ups = self.gateway.current().follow_ups.clone();
+        self.follow_up_runner.set_kinds(work::follow_ups(&follow_ups, &self.gateway));
+    }
+
     /// Lets owed work that runs end.
     pub(super) async fn stop(&self, limit: Duration) {
-        let left = self.runner.stop(limit).await;
+        let (uploads, follow_ups) = tokio::join!(self.runner.stop(limit), self.follow_up_runner.stop(limit));
+        let left = uploads + follow_ups;
         if left > 0 {
             tracing::info!(left, "work is left; it goes on at the next start");
         }
@@ -118,6 +134,7 @@ pub(super) fn gateway_of(config: &Config, now: &Gateway) -> Result<Gateway, Star
     let files = now.files.with_places(places.clone());
     Ok(Gateway {
         uploads: now.uploads.with_files(files.clone()),
+        follow_ups: now.follow_ups.with_files(files.clone()),
         files,
         events: now.events.clone(),
         dialects: dialects_of(config, &places),
@@ -145,7 +162,7 @@ fn build_places(config: &Config, before: Option<&Places>) -> Result<Places, Star
         .map_err(|errors| StartError::Build(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
     let collections: HashMap<String, Arc<Collection>> =
         config.collections.iter().map(|(name, collection)| (name.to_string(), collection.clone())).collect();
-    Ok(Places { collections, storages, fingerprints: storage_configs, validation: Arc::new(hooks) })
+    Ok(Places { collections, storages, fingerprints: storage_configs, hooks: Arc::new(hooks) })
 }
 
 fn dialects_of(config: &Config, places: &Places) -> Dialects {

@@ -1,4 +1,6 @@
-//! Records of published files, with the event of each change; intents; what is left unserved; append-only files.
+//! Records of published files, with the event and the follow-ups of each change; intents; what is left unserved; append-only files.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
@@ -11,7 +13,7 @@ use super::columns::{
 use super::readers::list;
 use super::records::{self, forget_unserved, remove_record, version_of, write_record};
 use super::writer::Change;
-use super::{Sqlite, appends, events, uploads};
+use super::{Sqlite, appends, events, follow_ups, uploads};
 use crate::events::{NewEvent, Position};
 use crate::fault::Fault;
 use crate::files::port::{
@@ -96,6 +98,7 @@ impl Catalog for Sqlite {
         record: FileRecord,
         replaces: Option<&Version>,
         event: NewEvent,
+        follow_ups: Vec<Arc<str>>,
     ) -> Result<CatalogAnswer, Fault> {
         let replaces = replaces.cloned();
         self.write("record a file that was found", move |change| {
@@ -104,6 +107,7 @@ impl Catalog for Sqlite {
             }
             write_record(change, &record)?;
             events::write(change, &event)?;
+            follow_ups::owe(change, &record, &follow_ups, event.at)?;
             Ok(CatalogAnswer::Done)
         })
         .await
@@ -259,7 +263,7 @@ fn get_intent(row: &Row<'_>) -> rusqlite::Result<Intent> {
 }
 
 fn publish(change: &mut Change<'_>, publication: &Publication) -> rusqlite::Result<CatalogAnswer> {
-    let Publication { intent, record, event, upload } = publication;
+    let Publication { intent, record, event, upload, follow_ups } = publication;
     if let Some(upload) = upload
         && !uploads::store(change, *upload, &record.version, record.size, event.at)?
     {
@@ -267,6 +271,7 @@ fn publish(change: &mut Change<'_>, publication: &Publication) -> rusqlite::Resu
     }
     write_record(change, record)?;
     events::write(change, event)?;
+    follow_ups::owe(change, record, follow_ups, event.at)?;
     withdraw(change, *intent)?;
     Ok(CatalogAnswer::Done)
 }

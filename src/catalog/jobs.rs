@@ -40,9 +40,16 @@ impl Queue for Sqlite {
         .await
     }
 
-    async fn claim(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Job>, Fault> {
-        let kind = kind.to_owned();
-        self.write("claim work", move |change| claim(change, &kind, millis(now), limit)).await
+    async fn claim(&self, wanted: &[(&str, usize)], now: Timestamp) -> Result<Vec<Job>, Fault> {
+        let wanted: Vec<(String, usize)> = wanted.iter().map(|(kind, limit)| ((*kind).to_owned(), *limit)).collect();
+        self.write("claim work", move |change| {
+            let mut claimed = Vec::new();
+            for (kind, limit) in &wanted {
+                claimed.extend(claim(change, kind, millis(now), *limit)?);
+            }
+            Ok(claimed)
+        })
+        .await
     }
 
     async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>, Fault> {

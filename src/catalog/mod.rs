@@ -1,4 +1,4 @@
-//! The catalog: the metadata database, on SQLite. It implements the ports of `files`, `upload`, `events` and `jobs` with
+//! The catalog: the metadata database, on SQLite. It implements the ports of `files`, `upload`, `follow_ups`, `events` and `jobs` with
 //! one type, [`Sqlite`], for what one of them owes another (a record and its event, a seal and its job) is one
 //! transaction. It decides nothing: which change is right in which state is said by the ports.
 //!
@@ -6,7 +6,7 @@
 //! - `readers`: read-only connections beside it; a reader never waits for the writer, nor the writer for a reader.
 //! - `checkpoints`: the thread that copies the write-ahead log into the database.
 //! - `schema`: opening, migrations, and what a boot finds out.
-//! - one file a port: `files` (with `records` and `appends`), `uploads`, `events`, `jobs`; `columns` is
+//! - one file a port: `files` (with `records` and `appends`), `uploads`, `follow_ups`, `events`, `jobs`; `columns` is
 //!   between rows and types.
 
 mod appends;
@@ -16,6 +16,7 @@ pub mod config;
 mod error;
 mod events;
 mod files;
+mod follow_ups;
 mod jobs;
 mod readers;
 mod records;
@@ -34,8 +35,9 @@ use crate::fault::Fault;
 use checkpoints::Checkpoints;
 use config::Durability;
 pub use error::OpenError;
+pub use follow_ups::FollowUpQueue;
 use readers::Readers;
-use writer::{Change, Writer};
+use writer::{Change, Told, Writer};
 
 /// What was found out when the catalog was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,7 @@ pub struct Sqlite {
     _checkpoints: Checkpoints,
     head: watch::Sender<Position>,
     jobs_woken: Arc<Notify>,
+    follow_ups_woken: Arc<Notify>,
     _lock: File,
 }
 
@@ -69,10 +72,13 @@ impl Sqlite {
         let readers = Readers::open(path).map_err(failed)?;
         let checkpoints = Checkpoints::start(path).map_err(failed)?;
         let head = watch::Sender::new(head);
-        let jobs_woken = Arc::new(Notify::new());
-        let writer = Writer::start(connection, checkpoints.log(), head.clone(), jobs_woken.clone())
-            .map_err(|source| OpenError::Thread { source })?;
-        Ok((Self { writer, readers, _checkpoints: checkpoints, head, jobs_woken, _lock: lock }, opened))
+        let (jobs_woken, follow_ups_woken) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let told = Told { head: head.clone(), jobs: jobs_woken.clone(), follow_ups: follow_ups_woken.clone() };
+        let writer =
+            Writer::start(connection, checkpoints.log(), told).map_err(|source| OpenError::Thread { source })?;
+        let catalog =
+            Self { writer, readers, _checkpoints: checkpoints, head, jobs_woken, follow_ups_woken, _lock: lock };
+        Ok((catalog, opened))
     }
 
     /// Runs `work` in a transaction, and answers after its COMMIT. A caller that goes away does not undo it. It may be run

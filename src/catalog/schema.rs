@@ -15,7 +15,8 @@ use crate::events::Position;
 
 /// As in the first migration.
 const APPLICATION_ID: i64 = 0x5449_4445;
-const MIGRATIONS: [M<'static>; 1] = [M::up(include_str!("migrations/1-first.sql"))];
+const MIGRATIONS: [M<'static>; 2] =
+    [M::up(include_str!("migrations/1-first.sql")), M::up(include_str!("migrations/2-hooks.sql"))];
 
 /// More than a log can lose at once: it holds what was committed in the seconds before the machine went down.
 const JUMP: i64 = 1_000_000;
@@ -143,7 +144,7 @@ fn note_boot(
     if tail_may_be_lost {
         let head = last_given(&transaction, "event")?;
         transaction.execute("INSERT INTO event_gap (after, up_to) VALUES (?1, ?2)", [head, head + JUMP])?;
-        for table in ["event", "upload", "intent", "job"] {
+        for table in ["event", "upload", "intent", "job", "follow_up"] {
             jump(&transaction, table)?;
         }
     }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
 use super::columns::{
@@ -13,7 +14,8 @@ use super::{Sqlite, jobs};
 use crate::fault::Fault;
 use crate::files::port::UploadId;
 use crate::upload::port::{
-    ASSEMBLE, Announced, Catalog, ChangeAnswer, End, OpenAnswer, Place, Receipt, UploadKey, UploadRow, UploadState,
+    ASSEMBLE, Announced, Catalog, ChangeAnswer, End, Issue, Named, OpenAnswer, Place, Receipt, UploadKey, UploadRow,
+    UploadState,
 };
 
 /// Receipts read in one transaction; an upload can have a million.
@@ -23,7 +25,7 @@ macro_rules! select_upload {
     ($condition:literal) => {
         concat!(
             "SELECT id, collection, principal, session, state, file_name, size, total_parts, user, storage, path, \
-             sha256, boot_id, created, touched, reason, version, stored_size, stored_at, parts FROM upload WHERE ",
+             sha256, boot_id, created, touched, reason, version, stored_size, stored_at, parts, admitted_as, issues FROM upload WHERE ",
             $condition
         )
     };
@@ -54,6 +56,11 @@ fn get_upload(row: &Row<'_>) -> rusqlite::Result<UploadRow> {
         stored_size: get_optional_unsigned(row, 17)?,
         stored_at: get_optional_time(row, 18)?,
         parts: row.get(19)?,
+        admitted_as: row.get(20)?,
+        issues: match row.get_ref(21)? {
+            ValueRef::Null => Vec::new(),
+            _ => parse(row, 21, |issues: String| read_issues(&issues))?,
+        },
     })
 }
 
@@ -66,9 +73,18 @@ fn get_receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
     Ok(Receipt { number: row.get(0)?, place, length: get_unsigned(row, 3)?, crc: get_unsigned(row, 4)? })
 }
 
-/// An upload that came to nothing stands in nobody's way.
-fn is_replaceable(row: &UploadRow) -> bool {
-    matches!(row.state, UploadState::Expired | UploadState::Aborted)
+/// An issue as it is kept: path, code, message.
+type KeptIssue = (String, String, String);
+
+fn read_issues(text: &str) -> Option<Vec<Issue>> {
+    let issues: Vec<KeptIssue> = serde_json::from_str(text).ok()?;
+    Some(issues.into_iter().map(|(path, code, message)| Issue { path, code, message }).collect())
+}
+
+fn issues_text(issues: &[Issue]) -> Option<String> {
+    let issues: Vec<(&str, &str, &str)> =
+        issues.iter().map(|issue| (&*issue.path, &*issue.code, &*issue.message)).collect();
+    if issues.is_empty() { None } else { serde_json::to_string(&issues).ok() }
 }
 
 #[async_trait]
@@ -76,7 +92,7 @@ impl Catalog for Sqlite {
     async fn open_upload(&self, row: UploadRow) -> Result<OpenAnswer, Fault> {
         // Each part asks for its upload; only the first one has to write.
         match self.upload(&row.key).await? {
-            Some(found) if !is_replaceable(&found) => Ok(OpenAnswer::Row(found)),
+            Some(found) if !found.state.is_replaceable() => Ok(OpenAnswer::Row(found)),
             _ => self.write("open an upload", move |change| open(change, &row)).await,
         }
     }
@@ -124,8 +140,8 @@ impl Catalog for Sqlite {
             .await
     }
 
-    async fn announce(&self, id: UploadId, announced: Announced, path: Option<String>) -> Result<ChangeAnswer, Fault> {
-        self.write("note what was announced", move |change| announce(change, id, &announced, path.as_deref())).await
+    async fn announce(&self, id: UploadId, announced: Announced, named: Option<Named>) -> Result<ChangeAnswer, Fault> {
+        self.write("note what was announced", move |change| announce(change, id, &announced, named.as_ref())).await
     }
 
     async fn keep_receipt(&self, id: UploadId, receipt: Receipt, at: Timestamp) -> Result<ChangeAnswer, Fault> {
@@ -205,8 +221,8 @@ impl Catalog for Sqlite {
     async fn end_upload(&self, id: UploadId, from: UploadState, end: End) -> Result<ChangeAnswer, Fault> {
         self.write("end an upload", move |change| {
             let ended = change.execute(
-                "UPDATE upload SET state = ?3, reason = ?4 WHERE id = ?1 AND state = ?2",
-                (id.0, from.as_str(), end.state.as_str(), &end.reason),
+                "UPDATE upload SET state = ?3, reason = ?4, issues = ?5 WHERE id = ?1 AND state = ?2",
+                (id.0, from.as_str(), end.state.as_str(), &end.reason, issues_text(&end.issues)),
             )?;
             if ended == 0 {
                 return Ok(ChangeAnswer::WrongState);
@@ -240,7 +256,7 @@ fn open(change: &mut Change<'_>, row: &UploadRow) -> rusqlite::Result<OpenAnswer
     let key = &row.key;
     let found = change.find(BY_KEY, (&key.collection, &key.principal, &key.session), get_upload)?;
     let replaced = match found {
-        Some(found) if is_replaceable(&found) => Some(found.id),
+        Some(found) if found.state.is_replaceable() => Some(found.id),
         Some(found) => return Ok(OpenAnswer::Row(found)),
         None => None,
     };
@@ -254,8 +270,9 @@ fn open(change: &mut Change<'_>, row: &UploadRow) -> rusqlite::Result<OpenAnswer
     }
     let id = change.insert(
         "INSERT INTO upload (collection, principal, session, state, file_name, size, total_parts, user, storage, path,
-                             sha256, boot_id, created, touched, reason, version, stored_size, stored_at, parts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0)",
+                             sha256, boot_id, created, touched, reason, version, stored_size, stored_at, admitted_as,
+                             parts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0)",
         params![
             row.key.collection,
             row.key.principal,
@@ -275,6 +292,7 @@ fn open(change: &mut Change<'_>, row: &UploadRow) -> rusqlite::Result<OpenAnswer
             row.version,
             row.stored_size.map(bits),
             row.stored_at.map(millis),
+            row.admitted_as,
         ],
     )?;
     // As it was written, with times as precise as they are kept.
@@ -299,22 +317,31 @@ fn announce(
     change: &Change<'_>,
     id: UploadId,
     announced: &Announced,
-    path: Option<&str>,
+    named: Option<&Named>,
 ) -> rusqlite::Result<ChangeAnswer> {
     let storage: Option<String> =
         change.find("SELECT storage FROM upload WHERE id = ?1 AND state = 'receiving'", [id.0], |row| row.get(0))?;
     let Some(storage) = storage else { return Ok(ChangeAnswer::WrongState) };
-    if let Some(path) = path
+    if let Some(Named { path, .. }) = named
         && is_taken(change, &storage, path, Some(id))?
     {
-        return Ok(ChangeAnswer::PathTaken { path: path.to_owned() });
+        return Ok(ChangeAnswer::PathTaken { path: path.clone() });
     }
     // What is not said now was perhaps said before.
     change.execute(
         "UPDATE upload SET file_name = coalesce(?2, file_name), size = coalesce(?3, size),
-                           total_parts = coalesce(?4, total_parts), user = coalesce(?5, user), path = coalesce(?6, path)
+                           total_parts = coalesce(?4, total_parts), user = coalesce(?5, user),
+                           path = coalesce(?6, path), admitted_as = coalesce(?7, admitted_as)
          WHERE id = ?1",
-        (id.0, &announced.file_name, announced.size.map(bits), announced.total_parts, &announced.user, path),
+        params![
+            id.0,
+            announced.file_name,
+            announced.size.map(bits),
+            announced.total_parts,
+            announced.user,
+            named.map(|named| &named.path),
+            named.and_then(|named| named.admitted_as.as_ref()),
+        ],
     )?;
     Ok(ChangeAnswer::Done)
 }

@@ -27,6 +27,14 @@ thread_local! {
     static LOGGED: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
+/// Who is told of what, once it is committed.
+#[derive(Default)]
+pub(super) struct Told {
+    pub head: watch::Sender<Position>,
+    pub jobs: Arc<Notify>,
+    pub follow_ups: Arc<Notify>,
+}
+
 /// The handle on the thread. Dropped, it waits until everything that was in line is done.
 pub(super) struct Writer {
     line: Option<mpsc::Sender<Box<dyn Command>>>,
@@ -34,18 +42,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(
-        connection: Connection,
-        log: Arc<Log>,
-        head: watch::Sender<Position>,
-        jobs_woken: Arc<Notify>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(connection: Connection, log: Arc<Log>, told: Told) -> io::Result<Self> {
         let (line, waiting) = mpsc::channel(WAITING);
         connection.wal_hook(Some(|_, pages| {
             LOGGED.set(u32::try_from(pages).ok());
             Ok(())
         }));
-        let thread = Thread { connection, waiting, log, head, jobs_woken };
+        let thread = Thread { connection, waiting, log, told };
         let thread = thread::Builder::new().name("catalog-writer".into()).spawn(move || thread.run())?;
         Ok(Self { line: Some(line), thread: Some(thread) })
     }
@@ -84,6 +87,7 @@ pub(super) struct Change<'batch> {
 struct Effects {
     head: Option<Position>,
     jobs: bool,
+    follow_ups: bool,
 }
 
 impl<'batch> Change<'batch> {
@@ -118,6 +122,11 @@ impl<'batch> Change<'batch> {
     /// A job may be due: the runner is woken after COMMIT.
     pub(super) fn wake_jobs(&mut self) {
         self.effects.jobs = true;
+    }
+
+    /// A follow-up may be due: the runner of these is woken after COMMIT.
+    pub(super) fn wake_follow_ups(&mut self) {
+        self.effects.follow_ups = true;
     }
 }
 
@@ -173,8 +182,7 @@ struct Thread {
     connection: Connection,
     waiting: mpsc::Receiver<Box<dyn Command>>,
     log: Arc<Log>,
-    head: watch::Sender<Position>,
-    jobs_woken: Arc<Notify>,
+    told: Told,
 }
 
 impl Thread {
@@ -215,10 +223,13 @@ impl Thread {
         }
         let effects = outcome?;
         if let Some(position) = effects.head {
-            self.head.send_replace(position);
+            self.told.head.send_replace(position);
         }
         if effects.jobs {
-            self.jobs_woken.notify_one();
+            self.told.jobs.notify_one();
+        }
+        if effects.follow_ups {
+            self.told.follow_ups.notify_one();
         }
         Ok(())
     }
@@ -271,8 +282,9 @@ mod tests {
                  CREATE TABLE filler (bytes BLOB) STRICT;",
             )
             .unwrap();
-        let (head, told) = watch::channel(0);
-        (Writer::start(connection, Arc::default(), head, Arc::default()).unwrap(), told)
+        let told = Told::default();
+        let head = told.head.subscribe();
+        (Writer::start(connection, Arc::default(), told).unwrap(), head)
     }
 
     async fn insert(writer: &Writer, value: i64) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod hooks;
 mod openapi;
 mod reload;
 mod serve;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{LoadOptions, Override};
+use crate::boot::control::{self, Answer, Request};
+use crate::config::{LoadOptions, Override, load};
 use crate::diagnostics::Diagnostics;
 use crate::storage::config::services;
 
@@ -26,6 +28,7 @@ Examples:
   tidegate -c /etc/tidegate.toml check      the same for another file
   tidegate config show                      what is in force, and where each value came from
   tidegate config schema > schema.json      for editors that complete and check TOML
+  tidegate hooks list                       which follow-ups are owed, and which failed for good
 
 Values may also come from the environment, as TIDEGATE_SERVER__MAX_CONNECTIONS=500.";
 
@@ -69,6 +72,9 @@ enum Command {
     ///
     /// Prints what `check` would. What is wrong leaves the running gateway exactly as it was, and the exit code is 78.
     Reload(reload::Reload),
+    /// Look at what is owed after publication: list, show, retry or discard the runs of hooks.
+    #[command(subcommand)]
+    Hooks(hooks::HooksCommand),
     /// Print the OpenAPI document of everything that this build can serve.
     Openapi(openapi::OpenApi),
 }
@@ -93,6 +99,7 @@ pub fn run() -> ExitCode {
     let done = match command.unwrap_or(Command::Serve(serve::Serve)) {
         Command::Serve(serve) => serve.run(options),
         Command::Reload(reload) => reload.run(&options),
+        Command::Hooks(hooks) => hooks.run(&options),
         Command::Openapi(openapi) => openapi.run(),
         Command::Check(check) => check.run(&options),
         Command::Config(config) => config.run(&options),
@@ -139,6 +146,22 @@ fn refuse(message: &str) -> ExitCode {
 fn refuse_config(diagnostics: &Diagnostics) -> io::Result<ExitCode> {
     write!(io::stderr(), "{diagnostics}")?;
     Ok(ExitCode::from(BAD_CONFIG))
+}
+
+/// What the running gateway answers an operator, or the exit code where there is no answer: then it has been said why. The
+/// configuration says where the gateway's socket is.
+fn ask_gateway(options: &LoadOptions, request: &Request) -> io::Result<Result<Answer, ExitCode>> {
+    let config = match load(options) {
+        Ok(config) => config,
+        Err(diagnostics) => return refuse_config(&diagnostics).map(Err),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(control::ask(&config.data_dir, request)).map_err(|error| {
+        refuse(&format!(
+            "no gateway answers at {}: {error}; is one running with this data_dir?",
+            control::socket_path(&config.data_dir).display()
+        ))
+    }))
 }
 
 /// Output that something is to be done with.

@@ -13,7 +13,7 @@ use super::sections::Sections;
 use crate::auth::config::Anonymous;
 use crate::collection::Placeholder;
 use crate::diagnostics::{Diagnostic, Diagnostics, KeyPath, nearest};
-use crate::hooks::config::{Options, PluginConfig, PluginKind};
+use crate::hooks::config::PluginKind;
 use crate::http::api::config::Dialect;
 use crate::storage::config::{FS, Service, StorageConfig};
 
@@ -173,52 +173,7 @@ impl Checker<'_> {
     fn collection(&mut self, name: &str, collection: &CollectionSection, sections: &Sections) {
         let path = KeyPath::of(["collection", name]);
         self.refers(&path.key("storage"), &collection.storage, "storage", sections.storage.keys());
-        for (index, hook) in collection.validate.iter().enumerate() {
-            if sections.plugin.contains_key(&hook.plugin) || self.broken.touches(&KeyPath::of(["plugin", &hook.plugin]))
-            {
-                continue;
-            }
-            let at = path.key("validate").index(self.index_in_document(&path.key("validate"), index));
-            let at = if self.document.get(&at.key("plugin")).is_some() { at.key("plugin") } else { at };
-            if let Some(kind) = self.known.plugins.iter().find(|kind| kind.name == hook.plugin) {
-                // By its kind alone, with the default options.
-                if let Some((option, issue)) = (kind.check)(&Options::new(), self.known.folder).into_iter().next() {
-                    let message = format!("the plugin `{}` takes options: `{option}`: {issue}", kind.name);
-                    let help =
-                        format!("declare it, `[plugin.NAME]` with `kind = \"{}\"`, and use it by that name", kind.name);
-                    self.error_with_help(&at, message, Some(help));
-                }
-                continue;
-            }
-            let kinds = self.known.plugins.iter().map(|kind| kind.name);
-            let help = near_or_all(&hook.plugin, sections.plugin.keys().map(String::as_str).chain(kinds));
-            self.error_with_help(&at, format!("there is no plugin `{}`", hook.plugin), help);
-        }
-    }
-
-    fn plugin(&mut self, name: &str, plugin: &PluginConfig) {
-        let path = KeyPath::of(["plugin", name]);
-        let Some(kind) = self.known.plugins.iter().find(|kind| kind.name == plugin.kind) else {
-            let message = format!("there is no plugin of the kind `{}`", plugin.kind);
-            let help = near_or_all(&plugin.kind, self.known.plugins.iter().map(|kind| kind.name));
-            return self.error_with_help(&path.key("kind"), message, help);
-        };
-        if self.broken.touches(&path) {
-            return;
-        }
-        for (option, message) in (kind.check)(&plugin.options, self.known.folder) {
-            let at = option.split('.').filter(|step| !step.is_empty()).fold(path.clone(), |path, step| path.key(step));
-            match self.document.get(&at) {
-                Some(_) => self.error(&at, message),
-                None => self.error_at_key(&path, format!("`{option}`: {message}"), None),
-            }
-        }
-    }
-
-    /// Elements that were refused are gone from the section, so that its numbers are not the document's.
-    fn index_in_document(&self, array: &KeyPath, index: usize) -> usize {
-        let is_there = |number: &usize| !self.broken.is_left_out(&array.index(*number));
-        (0..).filter(is_there).nth(index).unwrap_or(index)
+        self.hooks(&path, collection, sections);
     }
 
     fn apis(&mut self, sections: &Sections) {
@@ -288,11 +243,7 @@ impl Checker<'_> {
             let message = "the chunk writer appends to one file: its path has no placeholders";
             self.error(&path.key("path"), message);
         }
-        if !collection.validate.is_empty() {
-            let message = "a file that is appended to cannot be checked before it is visible: `api.chunk_writer` takes no \
-                           validation hooks";
-            self.error(&path.key("validate"), message);
-        }
+        self.no_hooks(path, collection);
         let service = sections.storage.get(&collection.storage).map(|storage| storage.service.as_str());
         let service = self.known.services.iter().find(|known| Some(known.scheme) == service);
         if let Some(service) = service.filter(|service| !service.can_append) {
@@ -384,16 +335,16 @@ impl Checker<'_> {
         }
     }
 
-    fn error(&mut self, path: &KeyPath, message: impl Into<String>) {
+    pub(super) fn error(&mut self, path: &KeyPath, message: impl Into<String>) {
         self.error_with_help(path, message, None);
     }
 
-    fn error_with_help(&mut self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn error_with_help(&mut self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
         let origin = self.document.origin_of_value(path);
         self.diagnostics.push(Diagnostic { help, ..Diagnostic::error(path.clone(), origin, message) });
     }
 
-    fn error_at_key(&mut self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn error_at_key(&mut self, path: &KeyPath, message: impl Into<String>, help: Option<String>) {
         let origin = self.document.origin_of_key(path);
         self.diagnostics.push(Diagnostic { help, ..Diagnostic::error(path.clone(), origin, message) });
     }
@@ -404,7 +355,7 @@ impl Checker<'_> {
     }
 }
 
-fn near_or_all<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+pub(super) fn near_or_all<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let all: Vec<_> = known.clone().collect();
     match (nearest(given, known), all.is_empty()) {
         (Some(name), _) => Some(format!("did you mean `{name}`?")),

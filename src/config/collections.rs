@@ -1,15 +1,13 @@
 //! `[collection.NAME]` as it is written. What it becomes, checked, is [`Collection`].
 
-use std::fmt;
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
-use serde::de::{self, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::collection::{Collection, HookUse, OnFailure, PathTemplate, Verify};
-use crate::units::{ByteSize, Period};
+use super::hook_uses::{HookUseSection, OnAdmitFailureSection, OnCheckFailureSection, OnFollowUpFailureSection};
+use crate::collection::{Collection, PathTemplate, Verify};
+use crate::units::ByteSize;
 
 /// A place that files are sent to.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -36,9 +34,16 @@ pub struct CollectionSection {
     /// How publication convinces itself of what it stored.
     #[serde(default)]
     pub verify: VerifySection,
+    /// Plugins that say, in this order, whether a file may be sent, before its first byte.
+    #[serde(default)]
+    pub admit: Vec<HookUseSection<OnAdmitFailureSection>>,
     /// Plugins that say, in this order, whether a file may become visible.
     #[serde(default)]
-    pub validate: Vec<HookUseSection>,
+    pub validate: Vec<HookUseSection<OnCheckFailureSection>>,
+    /// Plugins that do what must happen after a file was published: each at least once, whatever happens to the gateway meanwhile, and none
+    /// waits for another.
+    #[serde(default)]
+    pub post_assembly: Vec<HookUseSection<OnFollowUpFailureSection>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
@@ -61,103 +66,12 @@ pub enum VerifySection {
     ReadBack,
 }
 
-/// A use of a plugin: its name alone, or a table with what this use has of its own.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(with = "NameOrHookUse")]
-pub struct HookUseSection {
-    /// The plugin's name, as `json`.
-    pub plugin: String,
-    /// The names of the files that it is for, as `comptes_*.json`; without it, all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub files: Option<FileNames>,
-    /// How long one call may take; past it the use counts as failed.
-    pub timeout: Period,
-    /// What becomes of a file that the plugin could not check.
-    pub on_failure: OnFailureSection,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFailureSection {
-    /// It is rejected.
-    #[default]
-    Reject,
-    /// It goes on as if the plugin had found nothing wrong, and the log says so.
-    Accept,
-}
-
-/// A pattern of file names: `*` any characters, `?` one, `[ab]` one of these, `{a,b}` one of these texts.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(with = "String")]
-pub struct FileNames(GlobMatcher);
-
-impl Serialize for FileNames {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.glob().glob())
-    }
-}
-
-impl<'de> Deserialize<'de> for FileNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.is_empty() {
-            return Err(de::Error::custom("`files` is empty: leave it out for all files"));
-        }
-        let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();
-        let glob = glob.map_err(|error| {
-            de::Error::custom(format_args!("`{text}` is no pattern of file names: {}", error.kind()))
-        })?;
-        Ok(Self(glob.compile_matcher()))
-    }
-}
-
-/// What the schema says of a use; reading it is done by hand, for an untagged enum cannot say what is wrong inside.
-#[derive(JsonSchema)]
-#[schemars(untagged, inline)]
-#[expect(dead_code, reason = "only its shape is asked for")]
-enum NameOrHookUse {
-    /// The plugin's name alone.
-    Name(String),
-    Use(HookUseTable),
-}
-
-/// A use of a plugin.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct HookUseTable {
-    /// The plugin's name, as `json`.
-    plugin: String,
-    /// The names of the files that it is for, as `comptes_*.json`; without it, all.
-    #[serde(default)]
-    files: Option<FileNames>,
-    /// How long one call may take; past it the use counts as failed.
-    #[serde(default = "default_hook_timeout")]
-    timeout: Period,
-    /// What becomes of a file that the plugin could not check.
-    #[serde(default)]
-    on_failure: OnFailureSection,
-}
-
 fn default_max_file_size() -> ByteSize {
     ByteSize::gib(100)
 }
 
-/// Enough for the check of a document of tens of gigabytes, short enough that a plugin which hangs is noticed.
-fn default_hook_timeout() -> Period {
-    Period::seconds(5 * 60)
-}
-
 impl CollectionSection {
     pub fn resolve(&self, name: &str) -> Collection {
-        let hook_use = |hook: &HookUseSection| HookUse {
-            plugin: hook.plugin.as_str().into(),
-            files: hook.files.as_ref().map(|files| files.0.clone()),
-            timeout: *hook.timeout,
-            on_failure: match hook.on_failure {
-                OnFailureSection::Reject => OnFailure::Reject,
-                OnFailureSection::Accept => OnFailure::Accept,
-            },
-        };
         Collection {
             name: Arc::from(name),
             storage: self.storage.as_str().into(),
@@ -169,7 +83,9 @@ impl CollectionSection {
                 VerifySection::Off => Verify::Off,
                 VerifySection::ReadBack => Verify::ReadBack,
             },
-            validate: self.validate.iter().map(hook_use).collect(),
+            admit: self.admit.iter().map(HookUseSection::resolve).collect(),
+            validate: self.validate.iter().map(HookUseSection::resolve).collect(),
+            post_assembly: self.post_assembly.iter().map(HookUseSection::resolve).collect(),
         }
     }
 }
@@ -191,35 +107,4 @@ fn extension_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 
 fn template_to_text<S: Serializer>(template: &PathTemplate, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(template.as_str())
-}
-
-impl<'de> Deserialize<'de> for HookUseSection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct HookUseVisitor;
-
-        impl<'de> de::Visitor<'de> for HookUseVisitor {
-            type Value = HookUseSection;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a plugin's name, or a table as { plugin = \"json\", timeout = \"5s\" }")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<HookUseSection, E> {
-                Ok(HookUseSection {
-                    plugin: name.to_owned(),
-                    files: None,
-                    timeout: default_hook_timeout(),
-                    on_failure: OnFailureSection::default(),
-                })
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<HookUseSection, A::Error> {
-                let HookUseTable { plugin, files, timeout, on_failure } =
-                    HookUseTable::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(HookUseSection { plugin, files, timeout, on_failure })
-            }
-        }
-
-        deserializer.deserialize_any(HookUseVisitor)
-    }
 }

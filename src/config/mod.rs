@@ -5,11 +5,13 @@
 //! is the work of `boot`.
 
 mod check;
+mod check_hooks;
 mod collections;
 mod decode;
 mod document;
 mod expand;
 mod file;
+mod hook_uses;
 mod layers;
 mod paths;
 mod sections;
@@ -24,7 +26,7 @@ use crate::catalog::config::CatalogConfig;
 use crate::collection::Collection;
 use crate::diagnostics::Diagnostics;
 use crate::events::config::EventsConfig;
-use crate::hooks::config::{PluginConfig, PluginKind};
+use crate::hooks::config::{HooksConfig, PluginConfig, PluginKind};
 use crate::http::api::config::ApisConfig;
 use crate::http::config::ServerConfig;
 use crate::staging::config::StagingConfig;
@@ -71,6 +73,7 @@ pub struct Config {
     pub events: EventsConfig,
     pub storages: BTreeMap<Arc<str>, StorageConfig>,
     pub collections: BTreeMap<Arc<str>, Arc<Collection>>,
+    pub hooks: HooksConfig,
     pub plugins: BTreeMap<Arc<str>, PluginConfig>,
     /// What relative paths among the plugins' options count from: the folder of the file.
     pub folder: PathBuf,
@@ -168,6 +171,7 @@ impl Config {
             events: sections.events.clone(),
             storages: storages.collect(),
             collections: collections.collect(),
+            hooks: sections.hooks.clone(),
             plugins: sections.plugin.iter().map(|(name, plugin)| (Arc::from(name.as_str()), plugin.clone())).collect(),
             folder,
             apis: sections.api.clone(),

@@ -11,7 +11,7 @@ use super::collections::CollectionSection;
 use crate::auth::config::AuthConfig;
 use crate::catalog::config::CatalogConfig;
 use crate::events::config::EventsConfig;
-use crate::hooks::config::PluginConfig;
+use crate::hooks::config::{HooksConfig, PluginConfig};
 use crate::http::api::config::ApisConfig;
 use crate::http::config::ServerConfig;
 use crate::staging::config::StagingConfig;
@@ -42,6 +42,8 @@ pub struct Sections {
     pub storage: BTreeMap<String, StorageConfig>,
     /// Places that files are sent to, by name.
     pub collection: BTreeMap<String, CollectionSection>,
+    /// What is common to all hooks.
+    pub hooks: HooksConfig,
     /// Plugins with options of their own, by the names that hooks use them by.
     pub plugin: BTreeMap<String, PluginConfig>,
     /// The dialects that are served.
@@ -59,6 +61,7 @@ impl Default for Sections {
             events: EventsConfig::default(),
             storage: BTreeMap::new(),
             collection: BTreeMap::new(),
+            hooks: HooksConfig::default(),
             plugin: BTreeMap::new(),
             api: ApisConfig::default(),
         }

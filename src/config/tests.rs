@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::collection::OnFailure;
+use crate::collection::{OnCheckFailure, OnFollowUpFailure};
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::hooks::config::Options;
+use crate::hooks::config::{Options, Stage};
 use crate::http::api::config::Dialect;
 
 /// A folder with a `config.toml`, and an environment.
@@ -25,8 +25,9 @@ impl Bench {
             overrides: Vec::new(),
             current_folder: folder.path().to_owned(),
             plugins: vec![
-                PluginKind { name: "json", check: |_, _| Vec::new() },
-                PluginKind { name: "schema", check: check_schema },
+                PluginKind { name: "json", stages: &[Stage::Validate], check: |_, _| Vec::new() },
+                PluginKind { name: "schema", stages: &[Stage::Validate], check: check_schema },
+                PluginKind { name: "hook", stages: &Stage::ALL, check: |_, _| Vec::new() },
             ],
             services: crate::storage::config::services(),
         };
@@ -532,5 +533,61 @@ validate = [{ plugin = "json", files = "comptes_*.{json,JSON}", timeout = "5s", 
     let [first, second] = &*config.collections["c"].validate else { panic!("two uses") };
     assert!(first.is_for("comptes_2024.json") && first.is_for("comptes_.JSON") && !first.is_for("bilan.json"));
     assert!(second.is_for("bilan.json"));
-    assert_eq!((first.on_failure, second.on_failure), (OnFailure::Accept, OnFailure::Reject));
+    assert_eq!((first.on_failure, second.on_failure), (OnCheckFailure::Accept, OnCheckFailure::Reject));
+}
+
+/// Everything that can be wrong with a use, each at its own place.
+#[test]
+fn hooks_stand_where_their_plugins_serve() {
+    let text = r#"[storage.s]
+service = "memory"
+[collection.c]
+storage = "s"
+path = "{tenant}/{file_name}"
+admit = ["json", { plugin = "hook", on_failure = "accept" }, { plugin = "hook", retry = ["20s", "20s"] }]
+validate = [{ plugin = "hook", on_failure = "dead-letter" }, { plugin = "hook", retry = ["5s", 5] }]
+post_assembly = ["hook", "json", { plugin = "other", retry = [] }, "hook", { plugin = "third", on_failure = "drop" }]
+[plugin.other]
+kind = "hook"
+[plugin.third]
+kind = "schema"
+schema = "there"
+"#;
+    let said = Bench::new(text).errors();
+    assert_eq!(
+        said,
+        [
+            "6:10 collection.c.admit[0]: the plugin `json` cannot be used at `admit`",
+            "6:50 collection.c.admit[1].on_failure: `accept` is not among the values here",
+            "6:89 collection.c.admit[2].retry: at `admit` somebody waits: the waits of `retry` may add up to 30s at most",
+            "7:45 collection.c.validate[0].on_failure: `dead-letter` is not among the values here",
+            "7:96 collection.c.validate[1].retry[1]: `5` has no unit: write `5s` for seconds; there are ms, s, m, h and d",
+            "8:26 collection.c.post_assembly[1]: the plugin `json` cannot be used at `post_assembly`",
+            "8:68 collection.c.post_assembly[3]: `hook` stands in the list twice",
+            "8:87 collection.c.post_assembly[4].plugin: the plugin `schema` cannot be used at `post_assembly`",
+            "13:10 plugin.third.schema: no file there",
+        ]
+    );
+}
+
+#[test]
+fn a_use_after_publication_is_tried_for_three_days_unless_it_says_otherwise() {
+    let text = r#"[storage.s]
+service = "memory"
+[collection.c]
+storage = "s"
+path = "{tenant}/{file_name}"
+admit = ["hook"]
+post_assembly = ["hook", { plugin = "other", retry = ["5s"], timeout = "10s", on_failure = "drop" }]
+[plugin.other]
+kind = "hook"
+"#;
+    let config = Bench::new(text).config();
+    let collection = &config.collections["c"];
+    let [first, second] = &*collection.post_assembly else { panic!("two uses") };
+    let hours: u64 = first.retry.iter().map(std::time::Duration::as_secs).sum::<u64>() / 3600;
+    assert_eq!((first.retry.len(), hours, first.on_failure), (9, 75, OnFollowUpFailure::DeadLetter));
+    assert_eq!((second.retry.len(), second.timeout.as_secs(), second.on_failure), (1, 10, OnFollowUpFailure::Drop));
+    assert_eq!((collection.admit[0].retry.len(), collection.admit[0].timeout.as_secs()), (0, 10));
+    assert_eq!(collection.follow_ups("a.json").len(), 2);
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -53,6 +54,10 @@ impl Content for FileContent {
         }
         let file = self.file.clone();
         joined(tokio::task::spawn_blocking(move || read(&file, offset, length))).await
+    }
+
+    fn local_path(&self) -> Option<PathBuf> {
+        kernel::path_of(&self.file)
     }
 
     fn stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {

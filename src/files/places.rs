@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::collection::Collection;
-use crate::files::port::{Storage, Validation};
+use crate::files::port::{HookChain, Storage};
 
 pub struct Places {
     pub collections: HashMap<String, Arc<Collection>>,
     pub storages: HashMap<String, Arc<dyn Storage>>,
     /// What each storage was configured as, so that a reload takes over those that did not change.
     pub fingerprints: HashMap<String, String>,
-    pub validation: Arc<dyn Validation>,
+    pub hooks: Arc<dyn HookChain>,
 }
 
 impl Places {

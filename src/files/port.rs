@@ -1,8 +1,10 @@
-//! What the domain needs of a storage and of the catalog to publish, read and delete files.
+//! What the domain needs of a storage and of the catalog to publish, read and delete files; and, in `hooks`, of the hooks.
 //!
 //! The order of calls in a publication is DESIGN §5: [`Storage::prepare`] → [`Catalog::declare`] → the path's
 //! gate → [`Storage::place`] → [`Catalog::publish`] → gate released → [`Storage::settle`]. The domain keeps that
 //! order; adapters may rely on it.
+
+mod hooks;
 
 use std::fs::File;
 use std::io;
@@ -15,9 +17,11 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
-use crate::collection::HookUse;
 use crate::events::{NewEvent, Position};
 use crate::fault::Fault;
+pub use hooks::{
+    Admission, Announcement, Candidate, Denial, FollowUpOutcome, HookChain, Issue, PublishedFile, Verdict,
+};
 
 // ---------------------------------------------------------------------------------------------------------
 // What is published
@@ -157,6 +161,11 @@ pub trait Content: Send + Sync + 'static {
     /// The bytes of `range`, in pieces of the storage's choice. A file that is shorter by now ends in an error,
     /// never early.
     fn stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>>;
+
+    /// A path that opens these bytes for this process and its children, as long as the content is held; where there is one.
+    fn local_path(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// What stands behind a [`Storage::folder_mark`]: equal marks mean that no entry came, went or was renamed.
@@ -288,6 +297,8 @@ pub struct Publication {
     /// Moves `received → stored`, removes its parts and its owed work. If the upload is not `received` any more the whole
     /// transaction is refused ([`CatalogAnswer::Refused`]).
     pub upload: Option<UploadId>,
+    /// The plugins of the collection that are owed a run.
+    pub follow_ups: Vec<Arc<str>>,
 }
 
 /// Whether a conditional write was done.
@@ -345,7 +356,7 @@ pub trait Catalog: Send + Sync + 'static {
     async fn declare(&self, intent: Intent) -> Result<i64, Fault>;
     async fn withdraw(&self, intent: i64) -> Result<(), Fault>;
     async fn intents(&self) -> Result<Vec<Intent>, Fault>;
-    /// Record (in the place of the one with the same storage and path), event, upload, intent.
+    /// Record (in the place of the one with the same storage and path), event, upload, intent, follow-ups.
     async fn publish(&self, publication: Publication) -> Result<CatalogAnswer, Fault>;
     /// Removes the record if it still has that version, with the upload that the intent names; writes the event, takes back the
     /// intent.
@@ -370,13 +381,14 @@ pub trait Catalog: Send + Sync + 'static {
     async fn totals(&self, collection: &str) -> Result<Totals, Fault>;
 
     // What other programs did
-    /// Records a file as it was found and validated: record, event; removes an `Unserved` of that path.
+    /// Records a file as it was found and validated: record, event, follow-ups; removes an `Unserved` of that path.
     /// `replaces` is the version that it takes the place of; another one by now: refused.
     async fn adopt(
         &self,
         record: FileRecord,
         replaces: Option<&Version>,
         event: NewEvent,
+        follow_ups: Vec<Arc<str>>,
     ) -> Result<CatalogAnswer, Fault>;
     /// The record keeps its version and content digest and gets this identity (touched, not changed).
     async fn refresh_identity(&self, record: &FileRecord, identity: &Identity) -> Result<(), Fault>;
@@ -397,43 +409,4 @@ pub trait Catalog: Send + Sync + 'static {
         after: AppendRecord,
         event: Option<NewEvent>,
     ) -> Result<CatalogAnswer, Fault>;
-}
-
-// ---------------------------------------------------------------------------------------------------------
-// Hooks
-
-/// What a validation says of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    Accept,
-    Reject(Vec<Issue>),
-}
-
-/// One thing that is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issue {
-    /// Where in the document, as a JSON Pointer or `line:column`; empty for the whole.
-    pub path: String,
-    /// A stable code, as `json-syntax`.
-    pub code: String,
-    pub message: String,
-}
-
-/// A file that is to be validated.
-#[derive(Clone)]
-pub struct Candidate {
-    pub collection: String,
-    pub tenant: String,
-    pub file_name: String,
-    pub size: u64,
-    /// The media type that its client declared, if it did.
-    pub content_type: Option<String>,
-    pub content: Arc<dyn Content>,
-}
-
-/// The hook chain. A use that crashes or runs out of time has its declared outcome, so this cannot fail.
-#[async_trait]
-pub trait Validation: Send + Sync + 'static {
-    /// Runs the uses in order; the first that rejects decides.
-    async fn validate(&self, uses: &[HookUse], file: &Candidate) -> Verdict;
 }

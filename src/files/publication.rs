@@ -85,7 +85,7 @@ impl Files {
                 self.withdraw(intent.id).await;
                 return Ok(Published::Occupied);
             }
-            Err(fault) => return self.after_lost_answer(&*storage, intent, fault).await,
+            Err(fault) => return self.after_lost_answer(new.collection, &*storage, intent, fault).await,
         };
         crash::point("publish.placed");
         record.identity = placed.identity.clone();
@@ -94,6 +94,7 @@ impl Files {
             event: event_of(&record, EventKind::FileUploaded),
             record,
             upload: new.upload,
+            follow_ups: new.collection.follow_ups(new.file_name),
         };
         let answer = match self.verify_placed(new.collection, &*storage, &publication.record).await {
             Ok(()) => catalog.publish(publication.clone()).await,
@@ -120,7 +121,13 @@ impl Files {
 
     /// A placement that failed may have been done all the same: a store's answer can be lost on its way. Where the file is at its path
     /// the publication goes on; where that cannot be told the intent stays, and the next start tells.
-    async fn after_lost_answer(&self, storage: &dyn Storage, intent: Intent, fault: Fault) -> Result<Published, Fault> {
+    async fn after_lost_answer(
+        &self,
+        collection: &Collection,
+        storage: &dyn Storage,
+        intent: Intent,
+        fault: Fault,
+    ) -> Result<Published, Fault> {
         match storage.find_placed(&intent).await {
             Ok(None) => {
                 self.withdraw(intent.id).await;
@@ -129,7 +136,8 @@ impl Files {
             Ok(Some(found)) => {
                 let record = FileRecord { identity: found.identity, ..intent.record };
                 let event = event_of(&record, EventKind::FileUploaded);
-                let publication = Publication { intent: intent.id, record, event, upload: intent.upload };
+                let follow_ups = collection.follow_ups(&record.file_name);
+                let publication = Publication { intent: intent.id, record, event, upload: intent.upload, follow_ups };
                 match self.core.catalog.publish(publication.clone()).await? {
                     CatalogAnswer::Done => Ok(Published::Stored(Box::new(publication.record))),
                     CatalogAnswer::Refused => {
@@ -282,7 +290,7 @@ impl Files {
                 continue;
             };
             match intent.action {
-                IntentAction::Publish => self.recover_publication(&**storage, intent).await?,
+                IntentAction::Publish => self.recover_publication(places, &**storage, intent).await?,
                 IntentAction::Delete => {
                     storage.remove(&intent.record.path, &intent.record.identity, self.core.durable).await?;
                     let event = event_of(&intent.record, EventKind::FileDeleted);
@@ -299,7 +307,7 @@ impl Files {
         Ok(())
     }
 
-    async fn recover_publication(&self, storage: &dyn Storage, intent: Intent) -> Result<(), Fault> {
+    async fn recover_publication(&self, places: &Places, storage: &dyn Storage, intent: Intent) -> Result<(), Fault> {
         let catalog = &self.core.catalog;
         let Some(found) = storage.find_placed(&intent).await? else { return catalog.withdraw(intent.id).await };
         // An inode's number is used again. If what is there is recorded, it is another file than the intent's.
@@ -309,7 +317,9 @@ impl Files {
         }
         let record = FileRecord { identity: found.identity.clone(), ..intent.record };
         let event = event_of(&record, EventKind::FileUploaded);
-        let publication = Publication { intent: intent.id, record, event, upload: intent.upload };
+        let collection = places.collection(&record.collection);
+        let follow_ups = collection.map_or_else(Vec::new, |collection| collection.follow_ups(&record.file_name));
+        let publication = Publication { intent: intent.id, record, event, upload: intent.upload, follow_ups };
         let path = publication.record.path.clone();
         match catalog.publish(publication).await? {
             CatalogAnswer::Done => tracing::info!(path, "went on with a publication that was interrupted"),

@@ -362,7 +362,7 @@ impl Files {
             identity,
         };
         match verdict {
-            Verdict::Accept => self.record_found(record, former).await,
+            Verdict::Accept => self.record_found(collection, record, former).await,
             Verdict::Reject(issues) => self.shun(record, former, &issues).await.map(|()| Settled::Yes),
         }
     }
@@ -376,10 +376,15 @@ impl Files {
                 message: format!("the file has {} bytes; {} are allowed", candidate.size, collection.max_file_size),
             }]);
         }
-        self.places.validation.validate(&collection.validate, candidate).await
+        self.places.hooks.validate(&collection.validate, candidate).await
     }
 
-    async fn record_found(&self, record: FileRecord, former: Option<FileRecord>) -> Result<Settled, Fault> {
+    async fn record_found(
+        &self,
+        collection: &Collection,
+        record: FileRecord,
+        former: Option<FileRecord>,
+    ) -> Result<Settled, Fault> {
         let catalog = &self.core.catalog;
         // Touched or copied over itself: nobody needs to hear of it.
         if let Some(former) = &former
@@ -390,7 +395,8 @@ impl Files {
         }
         let event = event_of(&record, EventKind::FileUploaded);
         let replaces = former.map(|former| former.version);
-        match catalog.adopt(record, replaces.as_ref(), event).await? {
+        let follow_ups = collection.follow_ups(&record.file_name);
+        match catalog.adopt(record, replaces.as_ref(), event, follow_ups).await? {
             CatalogAnswer::Done => Ok(Settled::Yes),
             CatalogAnswer::Refused => Ok(Settled::ChangedAgain),
         }

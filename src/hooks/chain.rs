@@ -1,140 +1,64 @@
-//! Runs a collection's checks in order, bounded in time, so that no plugin can hurt the gateway.
-//!
-//! A use that fails, panics or runs out of time has its declared outcome (`on_failure`). The client learns that
-//! the check could not be carried out; why stands in the log.
+//! Runs a collection's hooks: those that decide in order, and each follow-up by itself. One that fails has its declared outcome
+//! (`on_failure`). The client learns that the hook could not be carried out; why stands in the log.
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
+use jiff::Timestamp;
 use tidegate_plugin_sdk as sdk;
-use tidegate_plugin_sdk::{PluginError, Validate};
-use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use super::config::{Options, PluginConfig};
-use super::file::CandidateFile;
-use super::registry;
-use crate::collection::{Collection, HookUse, OnFailure};
-use crate::files::port::{Candidate, Issue, Validation, Verdict};
-use crate::to_the_end::words_of;
+use super::call::{Effort, Failure, bounded, with_retries};
+use super::file::HandedFile;
+use super::instances::Hooks;
+use crate::collection::{HookUse, OnAdmitFailure, OnCheckFailure, OnFollowUpFailure};
+use crate::files::port::{
+    Admission, Announcement, Candidate, Denial, FollowUpOutcome, HookChain, Issue, PublishedFile, Verdict,
+};
+use crate::name;
 
-/// A file of at most this many bytes is checked on the spot: a task and a timer would cost more than the check, and
-/// the check of so little does not keep a worker for long.
+/// A file of at most this many bytes is checked on the spot.
 const ON_THE_SPOT: u64 = 64 * 1024;
-
-/// The plugin instances that the collections use.
-pub struct Hooks {
-    instances: HashMap<Arc<str>, Arc<dyn Validate>>,
-}
-
-/// Why the hooks of a configuration cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    #[error("collection `{collection}` names the plugin `{plugin}`, and there is none of that name")]
-    UnknownPlugin { collection: String, plugin: String },
-    #[error("the plugin `{plugin}` cannot be built: {error}")]
-    Failed { plugin: String, error: PluginError },
-}
-
-/// What came of one call of a plugin.
-type Answer = Result<sdk::Verdict, Failure>;
-
-/// Why a call of a plugin gave no verdict.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Plugin(PluginError),
-    #[error("it panicked: {0}")]
-    Panic(String),
-    #[error("it took longer than {}", humantime::format_duration(*.0))]
-    Timeout(std::time::Duration),
-    #[error("there is no plugin of that name")]
-    Missing,
-    #[error("the gateway is stopping")]
-    Stopping,
-}
-
-impl Hooks {
-    /// Builds each instance that the collections name once. All errors, not only the first.
-    /// A name is that of a declared instance, or of a plugin, which is then one with its default options. Relative paths among the
-    /// options count from `base`.
-    pub fn build<'a>(
-        collections: impl IntoIterator<Item = &'a Collection>,
-        plugins: &BTreeMap<Arc<str>, PluginConfig>,
-        base: &Path,
-    ) -> Result<Self, Vec<BuildError>> {
-        let none = Options::new();
-        let mut instances: HashMap<Arc<str>, Arc<dyn Validate>> = HashMap::new();
-        let mut errors = Vec::new();
-        for collection in collections {
-            for HookUse { plugin, .. } in &collection.validate {
-                if instances.contains_key(plugin) {
-                    continue;
-                }
-                let declared = plugins.get(plugin);
-                let options = declared.map_or(&none, |declared| &declared.options);
-                let Some(kind) = registry::find(declared.map_or(plugin, |declared| &declared.kind)) else {
-                    let (collection, plugin) = (collection.name.to_string(), plugin.to_string());
-                    errors.push(BuildError::UnknownPlugin { collection, plugin });
-                    continue;
-                };
-                match (kind.build)(options, base) {
-                    Ok(instance) => drop(instances.insert(plugin.clone(), instance)),
-                    Err(error) => errors.push(BuildError::Failed { plugin: plugin.to_string(), error }),
-                }
-            }
-        }
-        if errors.is_empty() { Ok(Self { instances }) } else { Err(errors) }
-    }
-
-    /// Lets the instances go, when no call is under way and none will come.
-    pub async fn close(&self) {
-        for (name, instance) in &self.instances {
-            if let Err(panic) = AssertUnwindSafe(instance.close()).catch_unwind().await {
-                tracing::error!(plugin = %name, error = words_of(&*panic), "a plugin panicked while it was closed");
-            }
-        }
-    }
-
-    async fn call(&self, hook: &HookUse, candidate: &Candidate) -> Answer {
-        let plugin = self.instances.get(&hook.plugin).ok_or(Failure::Missing)?.clone();
-        let file = CandidateFile::new(candidate.clone());
-        let mut call: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
-            match AssertUnwindSafe(plugin.validate(&file)).catch_unwind().await {
-                Ok(answer) => answer.map_err(Failure::Plugin),
-                Err(panic) => Err(Failure::Panic(words_of(&*panic))),
-            }
-        });
-        if candidate.size <= ON_THE_SPOT
-            && let Some(answer) = call.as_mut().now_or_never()
-        {
-            return answer;
-        }
-        // In a task of its own the deadline holds even while the plugin keeps its worker busy.
-        let mut task = AbortOnDrop(tokio::spawn(call));
-        match tokio::time::timeout(hook.timeout, &mut task.0).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.is_panic() => Err(Failure::Panic(words_of(&*error.into_panic()))),
-            Ok(Err(_)) => Err(Failure::Stopping),
-            Err(_) => Err(Failure::Timeout(hook.timeout)),
-        }
-    }
-}
+/// What a client hears that was denied for a hook that could not be asked.
+const FORBIDDEN: u16 = 403;
 
 #[async_trait]
-impl Validation for Hooks {
-    async fn validate(&self, uses: &[HookUse], file: &Candidate) -> Verdict {
+impl HookChain for Hooks {
+    async fn admit(&self, uses: &[HookUse<OnAdmitFailure>], file: Announcement) -> Admission {
+        let mut file = file;
+        for hook in uses {
+            // Asked anew for each: the one before may have changed the name.
+            if !hook.is_for(&file.file_name) {
+                continue;
+            }
+            let admitted = match self.ask_to_admit(hook, &file).await {
+                Ok(sdk::Admission::Allow(amendment)) => amend(&mut file, amendment),
+                Ok(sdk::Admission::Deny(sdk::Denial { status, reason })) => {
+                    return Admission::Deny(Denial { status: bounded_status(status), reason });
+                }
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = admitted {
+                let OnAdmitFailure::Deny = hook.on_failure;
+                let Announcement { collection, tenant, file_name, .. } = &file;
+                tracing::warn!(
+                    hook = %hook.plugin, collection, tenant, file_name, error = %failure,
+                    "whether a file may be sent could not be asked; it is denied",
+                );
+                let reason = failure.words_for_clients("hook", &hook.plugin).1;
+                return Admission::Deny(Denial { status: FORBIDDEN, reason });
+            }
+        }
+        Admission::Allow { file_name: file.file_name, content_type: file.content_type }
+    }
+
+    async fn validate(&self, uses: &[HookUse<OnCheckFailure>], file: &Candidate) -> Verdict {
         for hook in uses.iter().filter(|hook| hook.is_for(&file.file_name)) {
-            let issues = match self.call(hook, file).await {
+            let issues = match self.ask_to_validate(hook, file).await {
                 Ok(sdk::Verdict::Accept) => continue,
                 Ok(sdk::Verdict::Reject(issues)) => issues.into_iter().map(Issue::from).collect(),
                 Err(failure) => {
-                    let is_accepted = hook.on_failure == OnFailure::Accept;
+                    let is_accepted = hook.on_failure == OnCheckFailure::Accept;
                     let outcome = if is_accepted { "accepted" } else { "rejected" };
                     tracing::warn!(
                         hook = %hook.plugin,
@@ -147,26 +71,116 @@ impl Validation for Hooks {
                     if is_accepted {
                         continue;
                     }
-                    vec![failure.issue(&hook.plugin)]
+                    let (code, message) = failure.words_for_clients("check", &hook.plugin);
+                    vec![Issue { path: String::new(), code: code.to_owned(), message }]
                 }
             };
             return Verdict::Reject(issues);
         }
         Verdict::Accept
     }
+
+    fn reads_content(&self, plugin: &str) -> bool {
+        let instance = self.find(plugin).and_then(|instance| instance.post_assembly.as_ref());
+        instance.is_some_and(|plugin| plugin.reads_content())
+    }
+
+    async fn follow_up(&self, hook: &HookUse<OnFollowUpFailure>, file: PublishedFile) -> FollowUpOutcome {
+        let answer = match self.find(&hook.plugin).and_then(|instance| instance.post_assembly.clone()) {
+            None => Err(Failure::Missing),
+            Some(plugin) => {
+                let publication = publication_of(&file);
+                let file = HandedFile::published(file);
+                let call = async move { plugin.follow_up(&file, &publication).await };
+                bounded(hook.timeout, Effort::Large, call).await
+            }
+        };
+        match answer {
+            Ok(sdk::FollowUp::Done) => FollowUpOutcome::Done,
+            Ok(sdk::FollowUp::Retry { reason, after }) => FollowUpOutcome::Retry { reason, after },
+            Ok(sdk::FollowUp::GiveUp { reason }) => FollowUpOutcome::GiveUp { reason },
+            Ok(sdk::FollowUp::Disable { reason }) => FollowUpOutcome::Disable { reason },
+            Err(failure) if failure.is_retryable() => {
+                FollowUpOutcome::Retry { reason: failure.to_string(), after: None }
+            }
+            Err(failure) => FollowUpOutcome::GiveUp { reason: failure.to_string() },
+        }
+    }
+}
+
+impl Hooks {
+    async fn ask_to_admit(
+        &self,
+        hook: &HookUse<OnAdmitFailure>,
+        file: &Announcement,
+    ) -> Result<sdk::Admission, Failure> {
+        let plugin = self.find(&hook.plugin).and_then(|instance| instance.admit.clone()).ok_or(Failure::Missing)?;
+        let Announcement { collection, tenant, file_name, size, content_type } = file;
+        let question =
+            Arc::new(sdk::Announcement::new(new_id(), collection, tenant, file_name).with(*size, content_type.clone()));
+        let call = || {
+            let (plugin, question) = (plugin.clone(), question.clone());
+            bounded(hook.timeout, Effort::Small, async move { plugin.admit(&question).await })
+        };
+        with_retries(hook, call).await
+    }
+
+    async fn ask_to_validate(&self, hook: &HookUse<OnCheckFailure>, file: &Candidate) -> Result<sdk::Verdict, Failure> {
+        let plugin = self.find(&hook.plugin).and_then(|instance| instance.validate.clone()).ok_or(Failure::Missing)?;
+        let effort = if file.size <= ON_THE_SPOT { Effort::Small } else { Effort::Large };
+        let id = new_id();
+        let call = || {
+            let (plugin, file) = (plugin.clone(), HandedFile::candidate(file.clone(), &id));
+            bounded(hook.timeout, effort, async move { plugin.validate(&file).await })
+        };
+        with_retries(hook, call).await
+    }
+}
+
+/// What is asked before there is a version of the file has a name of its own.
+fn new_id() -> String {
+    Uuid::now_v7().simple().to_string()
+}
+
+/// A plugin may make a name up; it is held to what clients are.
+fn amend(file: &mut Announcement, amendment: sdk::Amendment) -> Result<(), Failure> {
+    if let Some(file_name) = amendment.file_name {
+        file.file_name = name::file_name(&file_name).map_err(|error| {
+            let context = format!("it amends the file's name to `{file_name}`: {error}");
+            Failure::Plugin(sdk::PluginError::permanent(sdk::ErrorKind::Internal, context))
+        })?;
+    }
+    if amendment.content_type.is_some() {
+        file.content_type = amendment.content_type;
+    }
+    Ok(())
+}
+
+/// A denial is the client's matter, whatever a plugin says.
+fn bounded_status(status: u16) -> u16 {
+    if (400..=499).contains(&status) { status } else { FORBIDDEN }
+}
+
+fn publication_of(file: &PublishedFile) -> sdk::Publication {
+    let sha256 = file.sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect());
+    let published = rfc_3339(file.published);
+    sdk::Publication::new(&*file.event_id, &*file.version, published, file.attempt).with_sha256(sha256)
+}
+
+fn rfc_3339(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
 }
 
 impl Failure {
-    /// What the client hears of it: nothing of the inside.
-    fn issue(&self, plugin: &str) -> Issue {
-        let (code, message) = match self {
+    /// What the client hears of it, a code and a sentence: nothing of the inside.
+    fn words_for_clients(&self, what: &str, plugin: &str) -> (&'static str, String) {
+        match self {
             Failure::Timeout(timeout) => (
                 "hook-timeout",
-                format!("the check `{plugin}` took longer than {}", humantime::format_duration(*timeout)),
+                format!("the {what} `{plugin}` took longer than {}", humantime::format_duration(*timeout)),
             ),
-            _ => ("hook-failed", format!("the check `{plugin}` could not be carried out")),
-        };
-        Issue { path: String::new(), code: code.to_owned(), message }
+            _ => ("hook-failed", format!("the {what} `{plugin}` could not be carried out")),
+        }
     }
 }
 
@@ -174,15 +188,6 @@ impl From<sdk::Issue> for Issue {
     fn from(issue: sdk::Issue) -> Self {
         let sdk::Issue { path, code, message } = issue;
         Self { path, code, message }
-    }
-}
-
-/// A client that goes away, and a deadline, end the call too.
-struct AbortOnDrop(JoinHandle<Answer>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

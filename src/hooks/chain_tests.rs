@@ -1,6 +1,5 @@
 //! The chain under plugins that behave and plugins that do not.
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,14 +9,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use futures_util::FutureExt;
 use tidegate_plugin_sdk as sdk;
-use tidegate_plugin_sdk::{ErrorKind, FileHandle, Plugin, PluginError, Validate};
+use tidegate_plugin_sdk::{Admit, ErrorKind, FileHandle, Plugin, PluginError, PostAssembly, Validate};
 use tokio::sync::Notify;
 
 use super::super::file::STRIDE;
+use super::super::instances::{BuildError, Instance};
 use super::*;
-use crate::collection::{PathTemplate, Verify};
+use crate::collection::{Collection, PathTemplate, Verify};
 use crate::files::port::Content;
+use crate::hooks::config::{Options, PluginConfig};
 
 /// Content in memory, handed out in one piece.
 struct Memory(Bytes);
@@ -48,16 +53,30 @@ fn candidate(content: impl Into<Bytes>) -> Candidate {
 }
 
 /// With a deadline that no busy machine reaches.
-fn hook(plugin: &str) -> HookUse {
-    HookUse { plugin: plugin.into(), files: None, timeout: Duration::from_secs(60), on_failure: OnFailure::Reject }
+fn hook<F: Default>(plugin: &str) -> HookUse<F> {
+    HookUse {
+        plugin: plugin.into(),
+        files: None,
+        timeout: Duration::from_secs(60),
+        retry: Arc::default(),
+        on_failure: F::default(),
+    }
 }
 
-fn impatient(plugin: &str) -> HookUse {
+fn impatient<F: Default>(plugin: &str) -> HookUse<F> {
     HookUse { timeout: Duration::from_millis(50), ..hook(plugin) }
 }
 
-fn hooks<const N: usize>(instances: [(&str, Arc<dyn Validate>); N]) -> Hooks {
-    Hooks { instances: HashMap::from(instances.map(|(name, instance)| (Arc::from(name), instance))) }
+fn hooks<const N: usize>(instances: [(&str, Arc<Test>); N]) -> Hooks {
+    Hooks::of(instances.map(|(name, plugin)| {
+        let instance = Instance {
+            plugin: plugin.clone(),
+            admit: Some(plugin.clone()),
+            validate: Some(plugin.clone()),
+            post_assembly: Some(plugin),
+        };
+        (Arc::from(name), instance)
+    }))
 }
 
 fn codes(verdict: &Verdict) -> Vec<&str> {
@@ -75,6 +94,8 @@ enum Does {
     Accept,
     Reject,
     Fail,
+    /// Fails so often in a way that a retry may mend, and accepts then.
+    Recover(usize),
     Panic,
     /// Waits for what never comes, and notes when it is dropped.
     Hang(Arc<Notify>),
@@ -87,14 +108,79 @@ enum Does {
 struct Test {
     does: Does,
     calls: AtomicUsize,
+    closed: Notify,
 }
 
 fn plugin(does: Does) -> Arc<Test> {
-    Arc::new(Test { does, calls: AtomicUsize::new(0) })
+    Arc::new(Test { does, calls: AtomicUsize::new(0), closed: Notify::new() })
 }
 
 #[async_trait]
-impl Plugin for Test {}
+impl Plugin for Test {
+    async fn close(&self) {
+        self.closed.notify_one();
+    }
+}
+
+impl Test {
+    fn fail_at_first(&self, failures: usize) -> Result<(), PluginError> {
+        match self.calls.load(Ordering::SeqCst) > failures {
+            true => Ok(()),
+            false => Err(PluginError::retryable(ErrorKind::Unavailable, "not yet")),
+        }
+    }
+}
+
+/// Accepts by making the name upper case; denies with a status that is none of a client's.
+#[async_trait]
+impl Admit for Test {
+    async fn admit(&self, file: &sdk::Announcement) -> Result<sdk::Admission, PluginError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match &self.does {
+            Does::Accept => {
+                let file_name = Some(file.file_name.to_uppercase());
+                Ok(sdk::Admission::Allow(sdk::Amendment { file_name, content_type: Some("text/x".to_owned()) }))
+            }
+            Does::Reject => Ok(sdk::Admission::deny(200, format!("not {}", file.file_name))),
+            Does::Fail => Err(PluginError::permanent(ErrorKind::Internal, "secret words")),
+            Does::Recover(failures) => self.fail_at_first(*failures).map(|()| sdk::Admission::allow()),
+            Does::Panic => panic!("secret words"),
+            _ => {
+                let file_name = Some("../etc/passwd".to_owned());
+                Ok(sdk::Admission::Allow(sdk::Amendment { file_name, content_type: None }))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl PostAssembly for Test {
+    async fn follow_up(
+        &self,
+        file: &dyn FileHandle,
+        publication: &sdk::Publication,
+    ) -> Result<sdk::FollowUp, PluginError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(file.metadata().id, publication.event_id);
+        match &self.does {
+            Does::Accept => {
+                assert_eq!(publication.published, "2026-01-02T03:04:05.678+00:00");
+                assert_eq!(publication.sha256.as_deref(), Some("0a".repeat(32).as_str()));
+                assert!(file.read_at(0, 1).await.is_err(), "it was not opened");
+                Ok(sdk::FollowUp::Done)
+            }
+            Does::Reject => Ok(sdk::FollowUp::Disable { reason: "gone".to_owned() }),
+            Does::Fail => Err(PluginError::permanent(ErrorKind::Internal, "broken")),
+            Does::Recover(failures) => self.fail_at_first(*failures).map(|()| sdk::FollowUp::Done),
+            Does::Panic => panic!("secret words"),
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn reads_content(&self) -> bool {
+        !matches!(self.does, Does::Accept)
+    }
+}
 
 #[async_trait]
 impl Validate for Test {
@@ -111,6 +197,7 @@ impl Validate for Test {
                 }]));
             }
             Does::Fail => return Err(PluginError::permanent(ErrorKind::Internal, "secret words")),
+            Does::Recover(failures) => self.fail_at_first(*failures)?,
             Does::Panic => panic!("secret words"),
             Does::Hang(dropped) => {
                 let _guard = OnDrop(dropped.clone());
@@ -256,7 +343,9 @@ fn collection(name: &str, plugins: &[&str]) -> Collection {
         max_file_size: 1,
         sha256: false,
         verify: Verify::Off,
+        admit: Vec::new(),
         validate: plugins.iter().map(|plugin| hook(plugin)).collect(),
+        post_assembly: Vec::new(),
     }
 }
 
@@ -284,7 +373,6 @@ async fn the_relays_collection_takes_json_alone() {
         let Verdict::Reject(issues) = hooks.validate(&uses, &candidate(bad)).await else { panic!("accepted") };
         assert_eq!(issues[0].path, path, "{issues:?}");
     }
-    hooks.close().await;
 }
 
 #[tokio::test]
@@ -305,7 +393,7 @@ async fn where_a_use_says_so_a_failure_lets_the_file_through() {
         ("hangs", plugin(Does::Hang(Arc::default()))),
         ("rejects", plugin(Does::Reject)),
     ]);
-    let lenient = |name: &str| HookUse { on_failure: OnFailure::Accept, ..impatient(name) };
+    let lenient = |name: &str| HookUse { on_failure: OnCheckFailure::Accept, ..impatient(name) };
     assert_eq!(hooks.validate(&[lenient("panics"), lenient("hangs")], &candidate("1")).await, Verdict::Accept);
     assert_ne!(
         hooks.validate(&[lenient("rejects")], &candidate("1")).await,
@@ -323,4 +411,115 @@ async fn a_declared_instance_has_its_options() {
     assert_eq!(hooks.validate(&[hook("json")], &candidate("[[1]]")).await, Verdict::Accept);
     assert_ne!(hooks.validate(&[hook("flat")], &candidate("[[1]]")).await, Verdict::Accept);
     assert_eq!(hooks.validate(&[hook("flat")], &candidate("[1]")).await, Verdict::Accept);
+}
+
+fn announcement() -> Announcement {
+    Announcement {
+        collection: "societes".to_owned(),
+        tenant: "Société".to_owned(),
+        file_name: "été.json".to_owned(),
+        size: Some(7),
+        content_type: None,
+    }
+}
+
+fn denial(admission: Admission) -> (u16, String) {
+    match admission {
+        Admission::Deny(Denial { status, reason }) => (status, reason),
+        Admission::Allow { file_name, .. } => panic!("{file_name} was admitted"),
+    }
+}
+
+#[tokio::test]
+async fn each_admission_sees_what_the_one_before_amended() {
+    let (amends, denies, last) = (plugin(Does::Accept), plugin(Does::Reject), plugin(Does::Panic));
+    let hooks = hooks([("a", amends), ("b", denies), ("c", last.clone())]);
+    let admitted = hooks.admit(&[hook("a")], announcement()).await;
+    let content_type = Some("text/x".to_owned());
+    assert_eq!(admitted, Admission::Allow { file_name: "ÉTÉ.JSON".to_owned(), content_type });
+    let denied = hooks.admit(&[hook("a"), hook("b"), hook("c")], announcement()).await;
+    assert_eq!(denial(denied), (403, "not ÉTÉ.JSON".to_owned()), "a status that is no client's matter is none");
+    assert_eq!(last.calls.load(Ordering::SeqCst), 0);
+    // The amended name is what the next one's pattern is held against.
+    let lower = HookUse { files: Some(globset::Glob::new("*.json").unwrap().compile_matcher()), ..hook("b") };
+    assert!(matches!(hooks.admit(&[hook("a"), lower], announcement()).await, Admission::Allow { .. }));
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_denied_and_says_nothing_of_the_inside() {
+    let hooks = hooks([
+        ("fails", plugin(Does::Fail)),
+        ("panics", plugin(Does::Panic)),
+        ("names-a-path", plugin(Does::Block(Arc::default()))),
+    ]);
+    for name in ["fails", "panics", "names-a-path", "is-not-there"] {
+        let (status, reason) = denial(hooks.admit(&[hook(name)], announcement()).await);
+        assert_eq!((status, reason), (403, format!("the hook `{name}` could not be carried out")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_retry_may_mend_is_tried_again_after_each_wait() {
+    let patient = |name: &str| HookUse { retry: [1, 5].map(Duration::from_secs).into(), ..hook(name) };
+    let began = tokio::time::Instant::now();
+    let (twice, fails) = (plugin(Does::Recover(2)), plugin(Does::Fail));
+    let hooks = hooks([("twice", twice.clone()), ("thrice", plugin(Does::Recover(3))), ("fails", fails.clone())]);
+    assert_eq!(hooks.validate(&[patient("twice")], &candidate("1")).await, Verdict::Accept);
+    assert_eq!((began.elapsed().as_secs(), twice.calls.load(Ordering::SeqCst)), (6, 3));
+    assert_eq!(codes(&hooks.validate(&[patient("thrice")], &candidate("1")).await), ["hook-failed"]);
+    assert_eq!(codes(&hooks.validate(&[patient("fails")], &candidate("1")).await), ["hook-failed"]);
+    assert_eq!(fails.calls.load(Ordering::SeqCst), 1, "a retry would not mend it");
+    let again = HookUse { retry: [1].map(Duration::from_secs).into(), ..hook("twice") };
+    assert!(matches!(hooks.admit(&[again], announcement()).await, Admission::Allow { .. }));
+}
+
+fn published() -> PublishedFile {
+    PublishedFile {
+        collection: "societes".to_owned(),
+        tenant: String::new(),
+        file_name: "a.json".to_owned(),
+        size: 1,
+        sha256: Some([10; 32]),
+        version: "v".to_owned(),
+        event_id: "e".to_owned(),
+        published: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        attempt: 2,
+        content: None,
+    }
+}
+
+#[tokio::test]
+async fn every_end_of_a_follow_up_is_told_apart() {
+    let hooks = hooks([
+        ("done", plugin(Does::Accept)),
+        ("gone", plugin(Does::Reject)),
+        ("broken", plugin(Does::Fail)),
+        ("down", plugin(Does::Recover(9))),
+        ("panics", plugin(Does::Panic)),
+        ("hangs", plugin(Does::Hang(Arc::default()))),
+    ]);
+    assert!(!hooks.reads_content("done") && hooks.reads_content("gone") && !hooks.reads_content("is-not-there"));
+    let ask = async |name: &str| hooks.follow_up(&impatient(name), published()).await;
+    assert_eq!(ask("done").await, FollowUpOutcome::Done);
+    assert_eq!(ask("gone").await, FollowUpOutcome::Disable { reason: "gone".to_owned() });
+    for (name, words) in [("broken", "broken (internal)"), ("is-not-there", "no plugin")] {
+        let FollowUpOutcome::GiveUp { reason } = ask(name).await else { panic!("{name} is not given up") };
+        assert!(reason.contains(words), "{reason}");
+    }
+    for (name, words) in [("down", "not yet"), ("panics", "panicked"), ("hangs", "longer than 50ms")] {
+        let FollowUpOutcome::Retry { reason, after: None } = ask(name).await else { panic!("{name} is not retried") };
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn instances_are_closed_when_nobody_has_them_any_more() {
+    let plugin = plugin(Does::Accept);
+    let hooks = Arc::new(hooks([("a", plugin.clone())]));
+    let held = hooks.clone();
+    drop(hooks);
+    tokio::task::yield_now().await;
+    assert!(plugin.closed.notified().now_or_never().is_none(), "a request has them still");
+    drop(held);
+    plugin.closed.notified().await;
 }

@@ -1,4 +1,4 @@
-//! The configuration of `hooks`: `[plugin.NAME]`, and what `config` must know of the plugins that are compiled in to check such a
+//! The configuration of `hooks`: `[hooks]`, `[plugin.NAME]`, and what `config` must know of the plugins that are compiled in to check such a
 //! section and the uses of it.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::diagnostics::is_secret_name;
+use crate::units::Period;
+pub use tidegate_plugin_sdk::Stage;
+
+/// What is common to all hooks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HooksConfig {
+    /// How long a follow-up that was carried out stays in the list of them, so that it can be seen that it was.
+    pub keep_done: Period,
+}
+
+impl Default for HooksConfig {
+    fn default() -> Self {
+        Self { keep_done: Period::seconds(24 * 3600) }
+    }
+}
 
 /// The options of an instance, by their names.
 pub type Options = BTreeMap<String, Value>;
@@ -62,6 +78,8 @@ impl<'de> Deserialize<'de> for PluginConfig {
 #[derive(Clone, Copy)]
 pub struct PluginKind {
     pub name: &'static str,
+    /// Where it can be used.
+    pub stages: &'static [Stage],
     /// Everything that is wrong with an instance's options, each with the option's name. Relative paths among them count from the
     /// folder. Dials nothing, changes nothing; reads the files that the options name.
     pub check: fn(&Options, &Path) -> Vec<(String, String)>,

@@ -1,8 +1,9 @@
-//! A candidate as a plugin sees it, and the fairness that a plugin need not think of: whoever reads a large file
+//! A file as a plugin sees it, and the fairness that a plugin need not think of: whoever reads a large file
 //! through this handle lets other tasks run in between.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -10,31 +11,46 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tidegate_plugin_sdk::{ByteStream, FileHandle, Metadata};
 
-use crate::files::port::Candidate;
+use crate::files::port::{Candidate, Content, PublishedFile};
 
 /// So much is handed out before other tasks have their turn. At 1 GB/s a plugin is through with it in a quarter of a
 /// millisecond.
 pub(super) const STRIDE: u64 = 256 * 1024;
 
-pub(super) struct CandidateFile {
+pub(super) struct HandedFile {
     metadata: Metadata,
-    candidate: Candidate,
+    /// `None`: the plugin said that it needs none.
+    content: Option<Arc<dyn Content>>,
+    local_path: Option<PathBuf>,
     handed_out: AtomicU64,
 }
 
-impl CandidateFile {
-    pub(super) fn new(candidate: Candidate) -> Self {
-        let metadata = Metadata::new(
-            candidate.collection.as_str(),
-            candidate.tenant.as_str(),
-            candidate.file_name.as_str(),
-            candidate.size,
-        );
-        let metadata = match &candidate.content_type {
+impl HandedFile {
+    /// A file that is to be checked; `id` names the question.
+    pub(super) fn candidate(file: Candidate, id: &str) -> Self {
+        let Candidate { collection, tenant, file_name, size, content_type, content } = file;
+        let metadata = Metadata::new(collection, tenant, file_name, size).with_id(id);
+        let metadata = match content_type {
             Some(content_type) => metadata.with_content_type(content_type),
             None => metadata,
         };
-        Self { metadata, candidate, handed_out: AtomicU64::new(0) }
+        Self::new(metadata, Some(content))
+    }
+
+    /// A file that was published.
+    pub(super) fn published(file: PublishedFile) -> Self {
+        let PublishedFile { collection, tenant, file_name, size, event_id, content, .. } = file;
+        Self::new(Metadata::new(collection, tenant, file_name, size).with_id(event_id), content)
+    }
+
+    fn new(metadata: Metadata, content: Option<Arc<dyn Content>>) -> Self {
+        let local_path = content.as_ref().and_then(|content| content.local_path());
+        Self { metadata, content, local_path, handed_out: AtomicU64::new(0) }
+    }
+
+    fn content(&self) -> io::Result<&Arc<dyn Content>> {
+        let unopened = || io::Error::new(io::ErrorKind::Unsupported, "the plugin said that it reads no content");
+        self.content.as_ref().ok_or_else(unopened)
     }
 
     /// Counts bytes that are about to be handed out; yields when another stride is full.
@@ -47,19 +63,22 @@ impl CandidateFile {
 }
 
 #[async_trait]
-impl FileHandle for CandidateFile {
+impl FileHandle for HandedFile {
     fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
     async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let bytes = self.candidate.content.read_at(offset, length).await?;
+        let bytes = self.content()?.read_at(offset, length).await?;
         self.take_turns(bytes.len()).await;
         Ok(bytes)
     }
 
     fn stream(&self) -> ByteStream<'_> {
-        let content = self.candidate.content.clone().stream(0..self.candidate.size);
+        let content = match self.content() {
+            Ok(content) => content.clone().stream(0..self.metadata.size),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        };
         Box::pin(stream::unfold(Pieces { content, rest: Bytes::new() }, async |mut pieces| {
             let piece = pieces.next().await?;
             if let Ok(bytes) = &piece {
@@ -69,9 +88,8 @@ impl FileHandle for CandidateFile {
         }))
     }
 
-    /// The candidate's bytes are known by an open file alone, whose path may change under a reader.
     fn local_path(&self) -> Option<&Path> {
-        None
+        self.local_path.as_deref()
     }
 }
 

@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidegate_plugin_sdk::schemars::schema_for;
-use tidegate_plugin_sdk::{Build, ErrorKind, PluginError, Validate};
+use tidegate_plugin_sdk::{Admit, Build, ErrorKind, PluginError, PostAssembly, Stage, Validate};
 
 use super::config::{Options, PluginKind};
+use super::instances::Instance;
 
 type Check = fn(&Options, &Path) -> Vec<(String, String)>;
-type MakeInstance = fn(&Options, &Path) -> Result<Arc<dyn Validate>, PluginError>;
+type MakeInstance = fn(&Options, &Path) -> Result<Instance, PluginError>;
 
-/// A kind of plugin that can check files.
+/// A kind of plugin.
 pub(super) struct Kind {
     pub(super) name: &'static str,
+    pub(super) stages: &'static [Stage],
     check: Check,
     pub(super) build: MakeInstance,
 }
@@ -30,15 +32,34 @@ const KINDS: &[Kind] = &[
 
 /// The plugins that an instance can be of. Each is an instance of its own name too, with the default options, if these will do.
 pub fn built_in_plugins() -> Vec<PluginKind> {
-    KINDS.iter().map(|kind| PluginKind { name: kind.name, check: kind.check }).collect()
+    KINDS.iter().map(|kind| PluginKind { name: kind.name, stages: kind.stages, check: kind.check }).collect()
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
+/// One that checks files, and nothing else.
 const fn validates<P: Build + Validate>() -> Kind {
-    Kind { name: P::KIND, check: check::<P>, build: build::<P> }
+    let build: MakeInstance = |options, base| {
+        let plugin = Arc::new(build::<P>(options, base)?);
+        Ok(Instance { plugin: plugin.clone(), admit: None, validate: Some(plugin), post_assembly: None })
+    };
+    Kind { name: P::KIND, stages: &[Stage::Validate], check: check::<P>, build }
+}
+
+/// One that can be used at every stage.
+const fn serves_all<P: Build + Admit + Validate + PostAssembly>() -> Kind {
+    let build: MakeInstance = |options, base| {
+        let plugin = Arc::new(build::<P>(options, base)?);
+        Ok(Instance {
+            plugin: plugin.clone(),
+            admit: Some(plugin.clone()),
+            validate: Some(plugin.clone()),
+            post_assembly: Some(plugin),
+        })
+    };
+    Kind { name: P::KIND, stages: &Stage::ALL, check: check::<P>, build }
 }
 
 /// Reads each option by itself, which it can be since all have defaults: so all that is wrong is told, each at its name.
@@ -66,10 +87,10 @@ fn check<P: Build>(options: &Options, base: &Path) -> Vec<(String, String)> {
 }
 
 /// Of options that [`check`] found nothing wrong with.
-fn build<P: Build + Validate>(options: &Options, base: &Path) -> Result<Arc<dyn Validate>, PluginError> {
+fn build<P: Build>(options: &Options, base: &Path) -> Result<P, PluginError> {
     let config = read::<P>(with_texts_read::<P>(options))
         .map_err(|error| PluginError::permanent(ErrorKind::Config, "its options").caused_by(error))?;
-    Ok(Arc::new(P::build(config, base)?))
+    P::build(config, base)
 }
 
 /// What comes from the environment or a flag is text, and may stand for a number, a boolean or a list.

@@ -21,7 +21,7 @@ pub(super) struct Attempt {
     pub job: Job,
     pub handler: Arc<dyn Handler>,
     pub queue: Arc<dyn Queue>,
-    pub backoff: Arc<Backoff>,
+    pub backoff: Backoff,
     pub clock: Clock,
     pub stopping: watch::Receiver<bool>,
 }
@@ -29,19 +29,30 @@ pub(super) struct Attempt {
 /// What happens to the row.
 enum Fate {
     Finish,
+    GivenUp,
     PutOff { wait: Duration, reason: String },
 }
 
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    Done,
+    GivenUp,
+    /// Its row is due again, some time.
+    PutOff,
+}
+
 impl Attempt {
-    /// Runs the job; says whether it was put off.
-    pub async fn run(mut self) -> bool {
+    pub async fn run(mut self) -> Ran {
         let fate = self.attempt().await;
-        let due = match &fate {
-            Fate::Finish => None,
-            Fate::PutOff { wait, .. } => (self.clock)().checked_add(*wait).ok(),
+        let (ran, wait) = match &fate {
+            Fate::Finish => (Ran::Done, None),
+            Fate::GivenUp => (Ran::GivenUp, None),
+            Fate::PutOff { wait, .. } => (Ran::PutOff, Some(*wait)),
         };
+        let due = wait.and_then(|wait| (self.clock)().checked_add(wait).ok());
         self.settle(&fate, due.unwrap_or(Timestamp::MAX)).await;
-        matches!(fate, Fate::PutOff { .. })
+        ran
     }
 
     async fn attempt(&self) -> Fate {
@@ -52,14 +63,15 @@ impl Attempt {
         }
         let outcome = match AssertUnwindSafe(self.handler.run(&self.job)).catch_unwind().await {
             Ok(outcome) => outcome,
-            Err(panic) => Outcome::Retry { reason: panic_text(&*panic) },
+            Err(panic) => Outcome::Retry { reason: panic_text(&*panic), after: None },
         };
         match outcome {
             Outcome::Done => Fate::Finish,
             Outcome::GiveUp { reason } => self.give_up(reason).await,
-            Outcome::Retry { reason } => match self.backoff.wait_after(self.job.attempt) {
+            Outcome::Retry { reason, after } => match self.backoff.wait_after(self.job.attempt) {
                 None => self.give_up(reason).await,
                 Some(wait) => {
+                    let wait = wait.max(after.unwrap_or_default());
                     let Job { kind, subject, attempt, .. } = &self.job;
                     tracing::warn!(%kind, subject, attempt, attempts, ?wait, %reason, "owed work is put off");
                     Fate::PutOff { wait, reason }
@@ -73,7 +85,7 @@ impl Attempt {
         let failure = match AssertUnwindSafe(self.handler.gave_up(&self.job, &reason)).catch_unwind().await {
             Ok(Ok(())) => {
                 tracing::error!(%kind, subject, attempt, %reason, "owed work is given up");
-                return Fate::Finish;
+                return Fate::GivenUp;
             }
             Ok(Err(fault)) => fault.to_string(),
             Err(panic) => panic_text(&*panic),
@@ -98,7 +110,7 @@ impl Attempt {
 
     async fn settle_once(&self, fate: &Fate, due: Timestamp) -> Result<(), Fault> {
         match fate {
-            Fate::Finish => self.queue.finish(self.job.id).await,
+            Fate::Finish | Fate::GivenUp => self.queue.finish(self.job.id).await,
             Fate::PutOff { reason, .. } => self.queue.put_off(self.job.id, due, reason).await,
         }
     }

@@ -1,6 +1,7 @@
 //! How long a job waits before it is tried again, and how often it is tried.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// While the rows cannot be read or written, how long until it is tried again: first, and at most.
@@ -12,11 +13,11 @@ const JITTER: f64 = 0.2;
 
 /// The waits between attempts. There is one attempt more than there are waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backoff(Vec<Duration>);
+pub struct Backoff(Arc<[Duration]>);
 
 impl Backoff {
-    pub fn new(waits: Vec<Duration>) -> Self {
-        Self(waits)
+    pub fn new(waits: impl Into<Arc<[Duration]>>) -> Self {
+        Self(waits.into())
     }
 
     pub fn attempts(&self) -> u32 {
@@ -38,7 +39,7 @@ impl Backoff {
 impl Default for Backoff {
     /// Eleven attempts within about two hours.
     fn default() -> Self {
-        Self([1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600].map(Duration::from_secs).to_vec())
+        Self::new([1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600].map(Duration::from_secs))
     }
 }
 
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn waits_as_listed_or_a_little_longer_and_then_no_more() {
         let listed = [Duration::ZERO, Duration::from_secs(10), Duration::from_secs(60)];
-        let backoff = Backoff::new(listed.to_vec());
+        let backoff = Backoff::new(listed);
         assert_eq!(backoff.attempts(), 4);
         for (attempt, wait) in (1..).zip(listed) {
             for _ in 0..100 {
@@ -65,12 +66,12 @@ mod tests {
         }
         assert_eq!(backoff.wait_after(4), None);
         assert_eq!(backoff.wait_after(u32::MAX), None);
-        assert_eq!(Backoff::new(vec![]).wait_after(1), None);
+        assert_eq!(Backoff::new([]).wait_after(1), None);
     }
 
     #[test]
     fn jitter_differs() {
-        let backoff = Backoff::new(vec![Duration::from_secs(1_000)]);
+        let backoff = Backoff::new([Duration::from_secs(1_000)]);
         let waits: std::collections::HashSet<_> = (0..20).map(|_| backoff.wait_after(1)).collect();
         assert!(waits.len() > 10);
     }

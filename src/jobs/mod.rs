@@ -10,10 +10,27 @@ mod tests;
 pub use backoff::Backoff;
 pub use runner::Runner;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::fault::Fault;
+
+/// One kind of work: who does it, and how. Kinds are run beside each other, and never wait for one another.
+#[derive(Clone)]
+pub struct Kind {
+    /// As `assemble`.
+    pub name: Arc<str>,
+    pub handler: Arc<dyn Handler>,
+    /// How many jobs of it run at the same time.
+    pub at_once: usize,
+    pub backoff: Backoff,
+    /// Whether a long row of failures slows it down: where all of it goes to one counterpart, that is down then, and ten thousand
+    /// attempts in a second help nobody.
+    pub is_paced: bool,
+}
 
 /// A piece of owed work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +49,8 @@ pub struct Job {
 pub enum Outcome {
     /// The work is done; its row goes now, if it has not gone in the transaction that did the work.
     Done,
-    /// Another attempt can succeed. After the last one this is [`Outcome::GiveUp`].
-    Retry { reason: String },
+    /// Another attempt can succeed, after the next wait and not before `after`. After the last one this is [`Outcome::GiveUp`].
+    Retry { reason: String, after: Option<Duration> },
     /// No attempt can succeed.
     GiveUp { reason: String },
 }
@@ -57,9 +74,9 @@ pub trait Queue: Send + Sync + 'static {
     /// Frees every claimed row. Asked once, at boot.
     async fn free_claimed(&self) -> Result<(), Fault>;
 
-    /// Claims at most `limit` rows of `kind` that are due, those that have been due longest first, and counts the
+    /// Claims of each kind at most so many rows that are due, those that have been due longest first, and counts the
     /// attempt. Kinds are claimed apart, so that a thousand rows of one never stand before a row of another.
-    async fn claim(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Job>, Fault>;
+    async fn claim(&self, wanted: &[(&str, usize)], now: Timestamp) -> Result<Vec<Job>, Fault>;
 
     /// When the next unclaimed row of any of `kinds` is due; in the past if one is due already.
     async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>, Fault>;
@@ -72,5 +89,5 @@ pub trait Queue: Send + Sync + 'static {
     async fn put_off(&self, id: i64, due: Timestamp, reason: &str) -> Result<(), Fault>;
 
     /// Wakes whenever a row may have become due earlier than was known.
-    fn woken(&self) -> std::sync::Arc<tokio::sync::Notify>;
+    fn woken(&self) -> Arc<tokio::sync::Notify>;
 }

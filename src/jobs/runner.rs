@@ -6,79 +6,97 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::attempt::{Attempt, Clock};
+use super::attempt::{Attempt, Clock, Ran};
 use super::backoff::{RETRY_AFTER, RETRY_AFTER_AT_MOST};
-use super::{Backoff, Handler, Queue};
+use super::{Kind, Queue};
 use crate::fault::Fault;
 
 /// The longest sleep until a row is due: the machine may be suspended, or its clock set.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// After so many failures in a row a paced kind starts no more than one job in [`PACE`], until one succeeds.
+const PACED_AFTER: u32 = 32;
+/// Forty attempts a second are two hundredths of a core, and find soon enough that the counterpart is there again.
+const PACE: Duration = Duration::from_millis(25);
 
 /// The running of owed work. Ends with [`Runner::stop`]; dropping it admits no more, and waits for nothing.
 pub struct Runner {
+    kinds: watch::Sender<Vec<Kind>>,
     stopping: watch::Sender<bool>,
     running: watch::Receiver<usize>,
 }
 
-/// What belongs to one kind of work.
-struct Kind {
-    name: Arc<str>,
-    handler: Arc<dyn Handler>,
+/// A kind, and how it stands with it.
+struct Lane {
+    kind: Kind,
     running: usize,
     /// Whether the last claim left nothing that is due now.
     is_exhausted: bool,
+    /// Attempts in a row that were put off.
+    failures: u32,
+    /// Nothing is started before.
+    rests_until: Option<Instant>,
+}
+
+impl Lane {
+    fn new(kind: Kind) -> Self {
+        Self { kind, running: 0, is_exhausted: false, failures: 0, rests_until: None }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.kind.is_paced && self.failures >= PACED_AFTER
+    }
+
+    fn is_resting(&self) -> bool {
+        self.rests_until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// How many jobs may be started.
+    fn room(&self) -> usize {
+        let free = self.kind.at_once.saturating_sub(self.running);
+        match (self.is_resting(), self.is_slow()) {
+            (true, _) => 0,
+            (false, true) => free.min(1),
+            (false, false) => free,
+        }
+    }
 }
 
 struct Loop {
     queue: Arc<dyn Queue>,
-    kinds: Vec<Kind>,
-    slots: usize,
-    backoff: Arc<Backoff>,
+    lanes: Vec<Lane>,
+    kinds: watch::Receiver<Vec<Kind>>,
     clock: Clock,
     stopping: watch::Receiver<bool>,
     running: watch::Sender<usize>,
     jobs: JoinSet<Ended>,
-    /// The kind that is claimed first next time.
-    first: usize,
 }
 
 /// A job that runs no more.
 struct Ended {
-    kind: usize,
-    /// Its row is due again, some time.
-    is_put_off: bool,
+    kind: Arc<str>,
+    fate: Ran,
 }
 
 impl Runner {
-    /// Runs what `queue` owes, each kind by its handler, at most `concurrency` at once, and each kind at least one at a
-    /// time whatever the others have. Rows of a kind without a handler stay where they are.
-    pub fn start(
-        queue: Arc<dyn Queue>,
-        handlers: Vec<(&'static str, Arc<dyn Handler>)>,
-        concurrency: usize,
-        backoff: Backoff,
-    ) -> Self {
-        Self::start_at(queue, handlers, concurrency, backoff, Arc::new(Timestamp::now))
+    /// Runs what `queue` owes, each kind by its handler. Rows of a kind that is not among them stay where they are.
+    pub fn start(queue: Arc<dyn Queue>, kinds: Vec<Kind>) -> Self {
+        Self::start_at(queue, kinds, Arc::new(Timestamp::now))
     }
 
-    pub(super) fn start_at(
-        queue: Arc<dyn Queue>,
-        handlers: Vec<(&'static str, Arc<dyn Handler>)>,
-        concurrency: usize,
-        backoff: Backoff,
-        clock: Clock,
-    ) -> Self {
-        let kind = |(name, handler)| Kind { name: Arc::from(name), handler, running: 0, is_exhausted: false };
-        let kinds: Vec<Kind> = handlers.into_iter().map(kind).collect();
-        let stopping = watch::Sender::new(false);
-        let running = watch::Sender::new(0);
-        let runner = Self { stopping: stopping.clone(), running: running.subscribe() };
-        let slots = concurrency.max(kinds.len());
-        let (backoff, stopping, jobs) = (Arc::new(backoff), stopping.subscribe(), JoinSet::new());
-        tokio::spawn(Loop { queue, kinds, slots, backoff, clock, stopping, running, jobs, first: 0 }.run());
+    pub(super) fn start_at(queue: Arc<dyn Queue>, kinds: Vec<Kind>, clock: Clock) -> Self {
+        let lanes = kinds.iter().cloned().map(Lane::new).collect();
+        let (kinds, stopping, running) = (watch::Sender::new(kinds), watch::Sender::new(false), watch::Sender::new(0));
+        let runner = Self { kinds: kinds.clone(), stopping: stopping.clone(), running: running.subscribe() };
+        let (kinds, stopping) = (kinds.subscribe(), stopping.subscribe());
+        tokio::spawn(Loop { queue, lanes, kinds, clock, stopping, running, jobs: JoinSet::new() }.run());
         runner
+    }
+
+    /// What is run from now on. Jobs that run already end as they began.
+    pub fn set_kinds(&self, kinds: Vec<Kind>) {
+        self.kinds.send_replace(kinds);
     }
 
     /// How many jobs run.
@@ -148,22 +166,21 @@ impl Loop {
         tokio::pin!(woken);
         // Before claiming, so that a row that becomes due between the claim and the wait is not slept over.
         woken.as_mut().enable();
-        for index in 0..self.kinds.len() {
-            self.claim((self.first + index) % self.kinds.len()).await?;
-        }
-        // Who was first now is last next time, where there are fewer free slots than work.
-        self.first = (self.first + 1) % self.kinds.len().max(1);
+        self.take_kinds();
+        self.claim().await?;
         let until_due = sleep(self.until_due().await?);
         tokio::pin!(until_due);
-        let mut stopping = self.stopping.clone();
+        let (mut stopping, mut kinds) = (self.stopping.clone(), self.kinds.clone());
         loop {
             tokio::select! {
                 () = &mut woken => return Ok(()),
                 () = &mut until_due => return Ok(()),
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+                // The loop outlives its handle while jobs run.
+                Ok(()) = kinds.changed() => return Ok(()),
                 Some(Ok(ended)) = self.jobs.join_next() => {
-                    let is_full = self.kinds.iter().any(|kind| !kind.is_exhausted);
-                    let is_due_anew = ended.is_put_off;
+                    let is_full = self.lanes.iter().any(|lane| !lane.is_exhausted);
+                    let is_due_anew = ended.fate == Ran::PutOff;
                     self.end(ended);
                     if is_full || is_due_anew {
                         return Ok(());
@@ -173,56 +190,83 @@ impl Loop {
         }
     }
 
-    /// Claims what is due of one kind, as far as there is room for it, and starts it.
-    async fn claim(&mut self, index: usize) -> Result<(), Fault> {
-        let room = self.room(index);
-        if room == 0 {
-            self.kinds[index].is_exhausted = false;
-            return Ok(());
+    /// Takes over the kinds that were set last. Lanes of kinds that stay keep what they know.
+    fn take_kinds(&mut self) {
+        if !self.kinds.has_changed().unwrap_or(false) {
+            return;
         }
-        let name = self.kinds[index].name.clone();
-        let claimed = self.queue.claim(&name, (self.clock)(), room).await?;
-        let kind = &mut self.kinds[index];
-        kind.is_exhausted = claimed.len() < room;
-        kind.running += claimed.len();
+        let mut before = std::mem::take(&mut self.lanes);
+        for kind in self.kinds.borrow_and_update().iter() {
+            let known = before.iter().position(|lane| lane.kind.name == kind.name);
+            let lane = match known {
+                Some(index) => Lane { kind: kind.clone(), is_exhausted: false, ..before.swap_remove(index) },
+                None => Lane::new(kind.clone()),
+            };
+            self.lanes.push(lane);
+        }
+    }
+
+    /// Claims what is due and for which there is room, and starts it.
+    async fn claim(&mut self) -> Result<(), Fault> {
+        let room: Vec<(Arc<str>, usize)> =
+            self.lanes.iter().map(|lane| (lane.kind.name.clone(), lane.room())).collect();
+        let wanted: Vec<(&str, usize)> =
+            room.iter().filter(|(_, room)| *room > 0).map(|(name, room)| (&**name, *room)).collect();
+        let claimed = match wanted.is_empty() {
+            true => Vec::new(),
+            false => self.queue.claim(&wanted, (self.clock)()).await?,
+        };
+        for (lane, (_, room)) in self.lanes.iter_mut().zip(&room) {
+            let count = claimed.iter().filter(|job| *job.kind == *lane.kind.name).count();
+            lane.is_exhausted = count < *room;
+            lane.running += count;
+        }
         self.running.send_modify(|running| *running += claimed.len());
         for job in claimed {
+            let Some(lane) = self.lanes.iter_mut().find(|lane| *lane.kind.name == *job.kind) else { continue };
+            if lane.is_slow() {
+                lane.rests_until = Some(Instant::now() + PACE);
+            }
             let attempt = Attempt {
                 job,
-                handler: kind.handler.clone(),
+                handler: lane.kind.handler.clone(),
                 queue: self.queue.clone(),
-                backoff: self.backoff.clone(),
+                backoff: lane.kind.backoff.clone(),
                 clock: self.clock.clone(),
                 stopping: self.stopping.clone(),
             };
-            self.jobs.spawn(async move { Ended { kind: index, is_put_off: attempt.run().await } });
+            let kind = lane.kind.name.clone();
+            self.jobs.spawn(async move { Ended { kind, fate: attempt.run().await } });
         }
         Ok(())
     }
 
-    /// How many jobs of a kind may be started: one slot stays free for each other kind that has none running.
-    fn room(&self, index: usize) -> usize {
-        let running: usize = self.kinds.iter().map(|kind| kind.running).sum();
-        let reserved =
-            self.kinds.iter().enumerate().filter(|(other, kind)| *other != index && kind.running == 0).count();
-        self.slots.saturating_sub(running + reserved)
-    }
-
-    /// How long until a row is due of a kind of which none is due now. (Where one is, a slot has to become free first.)
+    /// How long until a row is due of a kind of which none is due now, or a kind has rested. (Where one is due, and there is no room for
+    /// it, a job has to end first.)
     async fn until_due(&self) -> Result<Duration, Fault> {
-        let names: Vec<&str> = self.kinds.iter().filter(|kind| kind.is_exhausted).map(|kind| &*kind.name).collect();
-        if names.is_empty() {
-            return Ok(LOOK_AT_LEAST_EVERY);
-        }
-        let Some(due) = self.queue.next_due(&names).await? else { return Ok(LOOK_AT_LEAST_EVERY) };
-        let until = Duration::try_from(due.duration_since((self.clock)())).unwrap_or(Duration::ZERO);
+        let rested = self.lanes.iter().filter(|lane| lane.is_resting()).filter_map(|lane| lane.rests_until).min();
+        let until_rested = rested.map(|rested| rested.saturating_duration_since(Instant::now()));
+        let names: Vec<&str> =
+            self.lanes.iter().filter(|lane| lane.is_exhausted).map(|lane| &*lane.kind.name).collect();
+        let due = match names.is_empty() {
+            true => None,
+            false => self.queue.next_due(&names).await?,
+        };
+        let until_due = due.map(|due| Duration::try_from(due.duration_since((self.clock)())).unwrap_or(Duration::ZERO));
+        let until = until_due.into_iter().chain(until_rested).min().unwrap_or(LOOK_AT_LEAST_EVERY);
         // Never none at all: rows keep their times less exactly than the clock does.
         Ok(until.clamp(Duration::from_millis(1), LOOK_AT_LEAST_EVERY))
     }
 
     fn end(&mut self, ended: Ended) {
-        self.kinds[ended.kind].running -= 1;
         self.running.send_modify(|running| *running -= 1);
+        // Its kind may not be run any more.
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.kind.name == ended.kind) else { return };
+        lane.running = lane.running.saturating_sub(1);
+        match ended.fate {
+            Ran::Done => (lane.failures, lane.rests_until) = (0, None),
+            Ran::PutOff | Ran::GivenUp => lane.failures = lane.failures.saturating_add(1),
+        }
     }
 
     async fn rest(&mut self, wait: Duration) {

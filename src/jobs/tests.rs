@@ -74,20 +74,23 @@ impl Queue for Rows {
         Ok(())
     }
 
-    async fn claim(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Job>, Fault> {
+    async fn claim(&self, wanted: &[(&str, usize)], now: Timestamp) -> Result<Vec<Job>, Fault> {
         self.claims.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         tokio::task::yield_now().await;
         let mut rows = self.rows.lock();
-        let mut due: Vec<&mut Row> =
-            rows.iter_mut().filter(|row| row.job.kind == kind && !row.is_claimed && row.due <= now).collect();
-        due.sort_by_key(|row| (row.due, row.job.id));
-        let claim = |row: &mut &mut Row| {
-            row.is_claimed = true;
-            row.job.attempt += 1;
-            row.job.clone()
-        };
-        Ok(due.iter_mut().take(limit).map(claim).collect())
+        let mut claimed = Vec::new();
+        for (kind, limit) in wanted {
+            let mut due: Vec<&mut Row> =
+                rows.iter_mut().filter(|row| row.job.kind == *kind && !row.is_claimed && row.due <= now).collect();
+            due.sort_by_key(|row| (row.due, row.job.id));
+            for row in due.into_iter().take(*limit) {
+                row.is_claimed = true;
+                row.job.attempt += 1;
+                claimed.push(row.job.clone());
+            }
+        }
+        Ok(claimed)
     }
 
     async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>, Fault> {
@@ -134,6 +137,7 @@ struct Scripted {
 /// What it does with the next attempt; done, when there is nothing more in the script.
 enum Does {
     Retry,
+    RetryAfter(Duration),
     GiveUp,
     Panic,
 }
@@ -159,7 +163,8 @@ impl Handler for Scripted {
         let does = self.script.lock().pop_front();
         match does {
             None => Outcome::Done,
-            Some(Does::Retry) => Outcome::Retry { reason: "not yet".to_owned() },
+            Some(Does::Retry) => Outcome::Retry { reason: "not yet".to_owned(), after: None },
+            Some(Does::RetryAfter(after)) => Outcome::Retry { reason: "busy".to_owned(), after: Some(after) },
             Some(Does::GiveUp) => Outcome::GiveUp { reason: "never".to_owned() },
             Some(Does::Panic) => panic!("a handler that panics"),
         }
@@ -186,11 +191,15 @@ fn clock() -> Clock {
 }
 
 fn seconds(waits: &[u64]) -> Backoff {
-    Backoff::new(waits.iter().map(|wait| Duration::from_secs(*wait)).collect())
+    Backoff::new(waits.iter().map(|wait| Duration::from_secs(*wait)).collect::<Vec<_>>())
 }
 
-fn start(rows: &Arc<Rows>, handler: Arc<dyn Handler>, concurrency: usize, backoff: Backoff) -> Runner {
-    Runner::start_at(rows.clone(), vec![("work", handler)], concurrency, backoff, clock())
+fn kind(name: &str, handler: Arc<dyn Handler>, at_once: usize, backoff: Backoff) -> Kind {
+    Kind { name: name.into(), handler, at_once, backoff, is_paced: false }
+}
+
+fn start(rows: &Arc<Rows>, handler: Arc<dyn Handler>, at_once: usize, backoff: Backoff) -> Runner {
+    Runner::start_at(rows.clone(), vec![kind("work", handler, at_once, backoff)], clock())
 }
 
 async fn next(heard: &mut mpsc::UnboundedReceiver<Asked>) -> Asked {
@@ -345,8 +354,8 @@ async fn no_kind_starves_another() {
     (1..=100).for_each(|subject| rows.owe("slow", subject));
     let (slow, mut slow_heard) = gated(vec![], Some(Arc::new(Semaphore::new(0))));
     let (quick, mut quick_heard) = scripted(vec![]);
-    let handlers: Vec<(&'static str, Arc<dyn Handler>)> = vec![("slow", slow), ("quick", quick)];
-    let runner = Runner::start_at(rows.clone(), handlers, 4, seconds(&[]), clock());
+    let kinds = vec![kind("slow", slow, 3, seconds(&[])), kind("quick", quick, 1, seconds(&[]))];
+    let runner = Runner::start_at(rows.clone(), kinds, clock());
     for _ in 0..3 {
         next(&mut slow_heard).await;
     }
@@ -357,6 +366,69 @@ async fn no_kind_starves_another() {
     }
     assert!(slow_heard.try_recv().is_err());
     assert!(runner.running() <= 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_can_ask_for_a_longer_wait_but_for_no_shorter_one() {
+    let rows = Rows::new();
+    rows.owe("work", 1);
+    let script = vec![Does::RetryAfter(Duration::from_secs(50)), Does::RetryAfter(Duration::from_secs(1))];
+    let (handler, mut heard) = scripted(script);
+    let _runner = start(&rows, handler, 4, seconds(&[5, 100]));
+    let began = Instant::now();
+    next(&mut heard).await;
+    next(&mut heard).await;
+    assert!((50..52).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    next(&mut heard).await;
+    assert!((150..173).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_come_and_go() {
+    let rows = Rows::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let (first, mut first_heard) = gated(vec![], Some(gate.clone()));
+    let (second, mut second_heard) = scripted(vec![]);
+    let first = kind("first", first, 2, seconds(&[]));
+    let runner = Runner::start_at(rows.clone(), vec![first.clone()], clock());
+    rows.owe("first", 1);
+    rows.owe("second", 2);
+    next(&mut first_heard).await;
+    sleep(Duration::from_secs(1)).await;
+    runner.set_kinds(vec![kind("second", second, 1, seconds(&[]))]);
+    assert_eq!(next(&mut second_heard).await, Asked::Run { kind: "second".to_owned(), subject: 2, attempt: 1 });
+    // What ran goes on, and what is owed to a kind that is gone waits for it to come back.
+    rows.owe("first", 3);
+    gate.add_permits(2);
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(rows.now().iter().map(|row| row.job.subject).collect::<Vec<_>>(), [3]);
+    runner.set_kinds(vec![first]);
+    assert_eq!(next(&mut first_heard).await, Asked::Run { kind: "first".to_owned(), subject: 3, attempt: 1 });
+    settled(&rows).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_kind_that_goes_on_failing_is_slowed_down_and_goes_at_once_when_it_succeeds() {
+    const COUNT: usize = 1_000;
+    let rows = Rows::new();
+    (0..COUNT).for_each(|subject| rows.owe("down", subject as i64));
+    let (handler, mut heard) = scripted((0..COUNT).map(|_| Does::Retry).collect());
+    let down = Kind { is_paced: true, ..kind("down", handler, 16, seconds(&[600])) };
+    let _runner = Runner::start_at(rows.clone(), vec![down], clock());
+    let began = Instant::now();
+    for _ in 0..100 {
+        next(&mut heard).await;
+    }
+    let spent = began.elapsed();
+    assert!((1..5).contains(&spent.as_secs()), "a hundred attempts in {spent:?}");
+    for _ in 100..COUNT {
+        next(&mut heard).await;
+    }
+    // It is there again: the first that succeeds opens the way for all.
+    sleep(Duration::from_secs(800).saturating_sub(began.elapsed())).await;
+    let began = Instant::now();
+    settled(&rows).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -411,7 +483,7 @@ async fn stopping_does_not_wait_for_rows_that_cannot_be_written() {
 async fn work_starts_within_a_millisecond_of_being_owed() {
     let rows = Rows::new();
     let (handler, mut heard) = scripted(vec![]);
-    let _runner = Runner::start(rows.clone(), vec![("work", handler)], 4, seconds(&[]));
+    let _runner = Runner::start(rows.clone(), vec![kind("work", handler, 4, seconds(&[]))]);
     let mut waits = Vec::new();
     for subject in 0..200 {
         sleep(Duration::from_millis(1)).await;

@@ -16,7 +16,7 @@ use super::error::{UploadError, check_extension, sealed};
 use super::front::Front;
 use super::ledger::Ledger;
 use super::port::{
-    Announced, ChangeAnswer, OpenAnswer, Place, Receipt, SpoolFile, UploadId, UploadKey, UploadRow, UploadState,
+    Announced, ChangeAnswer, Named, OpenAnswer, Place, Receipt, SpoolFile, UploadId, UploadKey, UploadRow, UploadState,
 };
 use super::requests::Request;
 use crate::collection::{Collection, PathValues};
@@ -265,10 +265,7 @@ impl Uploads {
             self.announce(collection, &visit.active, announced).await?;
             return Ok(visit);
         }
-        let row = match self.core.catalog.open_upload(self.new_row(collection, &key, announced)?).await? {
-            OpenAnswer::Row(row) => row,
-            OpenAnswer::PathTaken { path } => return Err(path_taken(&path)),
-        };
+        let row = self.find_or_make(collection, &key, announced).await?;
         if row.state != UploadState::Receiving {
             return Err(sealed());
         }
@@ -287,6 +284,23 @@ impl Uploads {
         let visit = Visit::begin(self, active);
         self.announce(collection, &visit.active, announced).await?;
         Ok(visit)
+    }
+
+    async fn find_or_make(
+        &self,
+        collection: &Collection,
+        key: &UploadKey,
+        announced: &Announced,
+    ) -> Result<UploadRow, UploadError> {
+        match self.core.catalog.upload(key).await? {
+            Some(row) if !row.state.is_replaceable() => return Ok(row),
+            _ => {}
+        }
+        let named = self.name_upload(collection, announced, &key.session).await?;
+        match self.core.catalog.open_upload(self.new_row(collection, key, announced, named)).await? {
+            OpenAnswer::Row(row) => Ok(row),
+            OpenAnswer::PathTaken { path } => Err(path_taken(&path)),
+        }
     }
 
     /// Ends an upload that no part ever reached.
@@ -342,12 +356,14 @@ impl Uploads {
         collection: &Collection,
         key: &UploadKey,
         announced: &Announced,
-    ) -> Result<UploadRow, UploadError> {
+        named: Option<Named>,
+    ) -> UploadRow {
         let now = Timestamp::now();
-        let path = path_of(collection, announced, &key.session)?;
-        Ok(UploadRow {
+        let (path, admitted_as) = named.map_or((None, None), |named| (Some(named.path), named.admitted_as));
+        UploadRow {
             id: UploadId(0),
             path,
+            admitted_as,
             key: key.clone(),
             state: UploadState::Receiving,
             announced: announced.clone(),
@@ -357,11 +373,12 @@ impl Uploads {
             created: now,
             touched: now,
             reason: None,
+            issues: Vec::new(),
             version: None,
             stored_size: None,
             stored_at: None,
             parts: 0,
-        })
+        }
     }
 
     async fn load(&self, row: UploadRow) -> Result<Active, UploadError> {
@@ -444,8 +461,11 @@ impl Uploads {
         if merged == known {
             return Ok(known);
         }
-        let path = path_of(collection, &merged, &active.key.session)?;
-        match self.core.catalog.announce(active.id, merged.clone(), path).await? {
+        let named = match known.file_name {
+            Some(_) => None,
+            None => self.name_upload(collection, &merged, &active.key.session).await?,
+        };
+        match self.core.catalog.announce(active.id, merged.clone(), named).await? {
             ChangeAnswer::Done => {
                 active.state.lock().ledger.set_announced(merged.clone());
                 Ok(merged)
@@ -468,15 +488,14 @@ impl Uploads {
     }
 }
 
-/// The final path, once the name is known.
-fn path_of(collection: &Collection, announced: &Announced, session: &str) -> Result<Option<String>, UploadError> {
-    let Some(file_name) = announced.file_name.as_deref() else { return Ok(None) };
+/// The final path of an upload.
+pub(super) fn path_of(collection: &Collection, file_name: &str, session: &str) -> Result<String, UploadError> {
     let path = collection.path.render(PathValues { tenant: "", file_name, session_id: session });
     // File name and session id are short enough each; together they need not be.
     if path.split('/').any(|part| part.len() > MAX_NAME_BYTES) {
         return Err(NameError::TooLong(Kind::FileName, "255 bytes together with the session id").into());
     }
-    Ok(Some(path))
+    Ok(path)
 }
 
 fn path_taken(path: &str) -> UploadError {

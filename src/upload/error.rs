@@ -4,6 +4,7 @@ use super::ledger::Incomplete;
 use super::port::Issue;
 use crate::collection::Collection;
 use crate::fault::Fault;
+use crate::files::port::Denial;
 use crate::name::NameError;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum UploadError {
     /// Not all parts are there, or not as long as announced; the upload stays open.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
+    /// An admission hook said no.
+    #[error("{}", .0.reason)]
+    Denied(Denial),
     /// A validation said no.
     #[error("the file was refused: {}", issues_text(.0))]
     Rejected(Vec<Issue>),

@@ -5,9 +5,11 @@
 //! - `part`, `active`, `ledger`: an upload in numbered parts, while it is being received
 //! - `session`: completing, asking after, listing and deleting such an upload
 //! - `work`, `assembly`, `front`: what is owed to an upload that is complete
+//! - `admission`: whether a file may be sent at all
 //! - `append`: a body for the append-only file
 
 mod active;
+mod admission;
 mod append;
 mod assembly;
 mod error;

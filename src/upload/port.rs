@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::fault::Fault;
-pub use crate::files::port::{Candidate, Issue, UploadId, Validation, Verdict};
+pub use crate::files::port::{Candidate, Issue, UploadId, Verdict};
 
 // ---------------------------------------------------------------------------------------------------------
 // Staging
@@ -128,6 +128,11 @@ impl UploadState {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
+
+    /// An upload that came to nothing stands in nobody's way.
+    pub fn is_replaceable(self) -> bool {
+        matches!(self, UploadState::Expired | UploadState::Aborted)
+    }
 }
 
 /// Who chose which id where. Unique among uploads.
@@ -149,6 +154,14 @@ pub struct Announced {
     pub user: Option<String>,
 }
 
+/// What an upload is called, once that is known and admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub path: String,
+    /// Where an admission hook made another name of the announced one.
+    pub admitted_as: Option<String>,
+}
+
 /// An upload's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRow {
@@ -159,6 +172,8 @@ pub struct UploadRow {
     /// Fixed when the file's name is known; unique with `storage` among uploads, and against published files of others.
     pub storage: String,
     pub path: Option<String>,
+    /// The name that an admission hook gave it in the place of the announced one.
+    pub admitted_as: Option<String>,
     pub sha256: bool,
     /// The machine's boot id under which its parts were written or last verified.
     pub boot_id: String,
@@ -167,6 +182,8 @@ pub struct UploadRow {
     pub touched: Timestamp,
     /// Why it was rejected or failed.
     pub reason: Option<String>,
+    /// What the checks found, if it was rejected.
+    pub issues: Vec<Issue>,
     /// The published version, once `stored`, with its size.
     pub version: Option<String>,
     pub stored_size: Option<u64>,
@@ -223,6 +240,14 @@ pub enum ChangeAnswer {
 pub struct End {
     pub state: UploadState,
     pub reason: String,
+    /// What the checks found, if it is rejected.
+    pub issues: Vec<Issue>,
+}
+
+impl End {
+    pub fn new(state: UploadState, reason: impl Into<String>) -> Self {
+        Self { state, reason: reason.into(), issues: Vec::new() }
+    }
 }
 
 /// The rows of uploads, receipts and owed assembly. Every write is one transaction that has returned from COMMIT.
@@ -248,8 +273,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Ids of all uploads that have bytes in staging: every state but `stored`, `expired` and `aborted`.
     async fn live_uploads(&self) -> Result<Vec<UploadId>, Fault>;
 
-    /// Sets what was announced, and the path once the name is known, while the upload is `receiving`.
-    async fn announce(&self, id: UploadId, announced: Announced, path: Option<String>) -> Result<ChangeAnswer, Fault>;
+    /// Sets what was announced, and what it is called when that becomes known, while the upload is `receiving`.
+    async fn announce(&self, id: UploadId, announced: Announced, named: Option<Named>) -> Result<ChangeAnswer, Fault>;
 
     /// Keeps a receipt (in the place of one with the same number) while the upload is `receiving`, and touches it.
     async fn keep_receipt(&self, id: UploadId, receipt: Receipt, at: Timestamp) -> Result<ChangeAnswer, Fault>;

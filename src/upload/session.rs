@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Uploads;
 use super::error::UploadError;
-use super::port::{Announced, ChangeAnswer, End, UploadId, UploadKey, UploadRow, UploadState};
+use super::port::{Announced, ChangeAnswer, End, Issue, UploadId, UploadKey, UploadRow, UploadState};
 use crate::auth::Principal;
 use crate::collection::Collection;
 use crate::crash;
@@ -23,6 +23,8 @@ pub struct Status {
     pub state: UploadState,
     /// Why it was rejected, failed or expired.
     pub reason: Option<String>,
+    /// What the checks found, if it was rejected.
+    pub issues: Vec<Issue>,
 }
 
 impl Uploads {
@@ -110,7 +112,7 @@ impl Uploads {
     ) -> Result<Status, UploadError> {
         let key = self.key(principal, collection, session)?;
         let row = self.core.catalog.upload(&key).await?.ok_or(UploadError::Unknown)?;
-        Ok(Status { state: row.state, reason: row.reason })
+        Ok(Status { state: row.state, reason: row.reason, issues: row.issues })
     }
 
     /// Stored uploads of a collection, oldest first, after `after`, at most `limit`.
@@ -176,7 +178,7 @@ impl Uploads {
             if slot.as_ref().is_some_and(|active| std::sync::Arc::strong_count(active) > 1) {
                 continue;
             }
-            let end = End { state: UploadState::Expired, reason: "no byte came for too long".to_owned() };
+            let end = End::new(UploadState::Expired, "no byte came for too long");
             if self.core.catalog.end_upload(row.id, UploadState::Receiving, end).await? == ChangeAnswer::Done {
                 *slot = None;
                 self.remove_staged(row.id).await;

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::Uploads;
+use super::admission::Admitted;
 use super::error::{UploadError, check_extension};
 use super::front::Front;
 use super::port::{Candidate, SpoolFile, Verdict};
@@ -42,8 +43,9 @@ enum Body {
 }
 
 impl Uploads {
-    /// Begins to receive a whole file. `tenant`, `file_name` and the media type are as the client sent them.
-    pub fn whole(
+    /// Begins to receive a whole file, if its collection's hooks admit it. `tenant`, `file_name` and the media type are as the client sent
+    /// them.
+    pub async fn whole(
         &self,
         collection: &Arc<Collection>,
         tenant: &str,
@@ -52,10 +54,13 @@ impl Uploads {
     ) -> Result<WholeIntake, UploadError> {
         let (tenant, file_name) = (name::tenant(tenant)?, name::file_name(file_name)?);
         check_extension(collection, &file_name)?;
+        let storage = self.files.places().storage_of(collection)?.clone();
+        let Admitted { file_name, content_type } =
+            self.admit(collection, &tenant, &file_name, None, content_type).await?;
         let path = collection.path.render(PathValues { tenant: &tenant, file_name: &file_name, session_id: "" });
         Ok(WholeIntake {
             uploads: self.clone(),
-            storage: self.files.places().storage_of(collection)?.clone(),
+            storage,
             front: collection.sha256.then(Front::default),
             collection: collection.clone(),
             tenant,
@@ -167,8 +172,9 @@ impl WholeIntake {
             content_type: self.content_type.clone(),
             content,
         };
-        let validation = &self.uploads.files.places().validation;
-        let verdict = validation.validate(&self.collection.validate, &candidate).await;
+        crash::point("validate.begun");
+        let hooks = &self.uploads.files.places().hooks;
+        let verdict = hooks.validate(&self.collection.validate, &candidate).await;
         crash::point("validate.done");
         match verdict {
             Verdict::Accept => Ok(()),

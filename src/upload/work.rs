@@ -37,7 +37,7 @@ impl Uploads {
 
     /// Ends an upload whose work cannot succeed as `failed`.
     pub async fn give_up(&self, id: UploadId, reason: String) -> Result<(), Fault> {
-        self.end(id, UploadState::Failed, reason).await
+        self.end(id, End::new(UploadState::Failed, reason)).await
     }
 
     async fn try_carry_out(&self, id: UploadId) -> Result<(), UploadError> {
@@ -74,21 +74,22 @@ impl Uploads {
         let places = self.files.places();
         let Some(collection) = places.collection(&row.key.collection) else {
             let reason = format!("the collection `{}` is not configured any more", row.key.collection);
-            return Ok(self.end(row.id, UploadState::Failed, reason).await?);
+            return Ok(self.end(row.id, End::new(UploadState::Failed, reason)).await?);
         };
         let Some(storage) = places.storage(&row.storage) else {
             let reason = format!("the storage `{}` is not configured any more", row.storage);
-            return Ok(self.end(row.id, UploadState::Failed, reason).await?);
+            return Ok(self.end(row.id, End::new(UploadState::Failed, reason)).await?);
         };
         let complete = active.state.lock().ledger.check_complete();
         if let Err(incomplete) = complete {
             let reason = format!("the machine lost power before the parts were on disk: {incomplete}");
-            return Ok(self.end(row.id, UploadState::Failed, reason).await?);
+            return Ok(self.end(row.id, End::new(UploadState::Failed, reason)).await?);
         }
         crash::point("assemble.begun");
         active.spool.clone().seal().await;
         let staged = self.assemble(row, active).await?;
         crash::point("assemble.done");
+        crash::point("validate.begun");
         let mut cancelled = active.cancelled.subscribe();
         let verdict = tokio::select! {
             verdict = self.validate_staged(collection, row, &staged) => verdict,
@@ -97,7 +98,8 @@ impl Uploads {
         crash::point("validate.done");
         match verdict {
             Verdict::Reject(issues) => {
-                self.end(row.id, UploadState::Rejected, issues_text(&issues)).await?;
+                let reason = issues_text(&issues);
+                self.end(row.id, End { state: UploadState::Rejected, reason, issues }).await?;
                 self.remove_staged(row.id).await;
                 Ok(())
             }
@@ -120,13 +122,13 @@ impl Uploads {
         let candidate = Candidate {
             collection: collection.name.to_string(),
             tenant: String::new(),
-            file_name: row.announced.file_name.clone().unwrap_or_default(),
+            file_name: row.admitted_as.clone().or_else(|| row.announced.file_name.clone()).unwrap_or_default(),
             size: staged.size,
             // The dialect of chunks has no word for it.
             content_type: None,
             content: Arc::new(FileContent::new(staged.file.clone())),
         };
-        self.files.places().validation.validate(&collection.validate, &candidate).await
+        self.files.places().hooks.validate(&collection.validate, &candidate).await
     }
 
     async fn publish_staged(
@@ -137,7 +139,7 @@ impl Uploads {
         staged: Staged,
     ) -> Result<(), UploadError> {
         let Some(path) = &row.path else {
-            return Ok(self.end(row.id, UploadState::Failed, "the upload has no file name".to_owned()).await?);
+            return Ok(self.end(row.id, End::new(UploadState::Failed, "the upload has no file name")).await?);
         };
         let published = self
             .files
@@ -156,16 +158,17 @@ impl Uploads {
             Published::Stored(_) => self.remove_staged(row.id).await,
             Published::Occupied => {
                 let reason = format!("there is a file at `{path}` already that is not this upload's");
-                self.end(row.id, UploadState::Failed, reason).await?;
+                self.end(row.id, End::new(UploadState::Failed, reason)).await?;
             }
             Published::Refused => {}
         }
         Ok(())
     }
 
-    async fn end(&self, id: UploadId, state: UploadState, reason: String) -> Result<(), Fault> {
-        tracing::warn!(upload = id.0, state = state.as_str(), reason, "an upload ended without being stored");
-        match self.core.catalog.end_upload(id, UploadState::Received, End { state, reason }).await? {
+    async fn end(&self, id: UploadId, end: End) -> Result<(), Fault> {
+        let (state, reason) = (end.state.as_str(), end.reason.as_str());
+        tracing::warn!(upload = id.0, state, reason, "an upload ended without being stored");
+        match self.core.catalog.end_upload(id, UploadState::Received, end).await? {
             ChangeAnswer::Done => Ok(()),
             // Deleted meanwhile: there is nothing left to say.
             _ => Ok(()),

@@ -15,10 +15,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upload", &["files", "events"]),
     ("staging", &["upload", "files"]),
     ("storage", &["files"]),
-    ("catalog", &["files", "upload", "events", "jobs"]),
+    ("follow_ups", &["files"]),
+    ("catalog", &["files", "upload", "follow_ups", "events", "jobs"]),
     ("hooks", &["files", "upload"]),
-    ("gateway", &["files", "upload", "events"]),
-    ("http", &["gateway", "files", "upload", "events"]),
+    ("gateway", &["files", "upload", "follow_ups", "events"]),
+    ("http", &["gateway", "files", "upload", "follow_ups", "events"]),
 ];
 
 /// Modules that see everything.

@@ -1,6 +1,7 @@
 //! The dialects: one folder each, which parses its requests into domain calls and renders the outcome in the shape
 //! that its clients know. A new one adds its folder and a line to each list here.
 
+pub mod admin;
 pub mod chunk_writer;
 pub mod config;
 pub mod events;
@@ -22,7 +23,7 @@ use relay::socket::Sockets;
 pub const SHAPES: &[Shape] = &[chunk_writer::SHAPE, fileupload::SHAPE, relay::SHAPE];
 
 /// What is mounted, in the order of the document.
-pub const APIS: &[Api] = &[relay::API, fileupload::API, chunk_writer::API, events::API];
+pub const APIS: &[Api] = &[relay::API, fileupload::API, chunk_writer::API, events::API, admin::API];
 
 /// A dialect as the router and the document see it.
 pub struct Api {

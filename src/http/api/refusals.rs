@@ -2,6 +2,8 @@
 //! around them is each dialect's own ([`super::SHAPES`]).
 
 use poem::http::StatusCode;
+use poem_openapi::Object;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::http::refusal::Refusal;
@@ -15,21 +17,39 @@ impl From<UploadError> for Refusal {
             UploadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             UploadError::Unknown => StatusCode::NOT_FOUND,
             UploadError::Conflict(_) | UploadError::Incomplete(_) => StatusCode::CONFLICT,
+            UploadError::Denied(denial) => StatusCode::from_u16(denial.status).unwrap_or(StatusCode::FORBIDDEN),
             UploadError::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
             UploadError::Fault(fault) => return Self::from(fault),
         };
         let refusal = Self::new(status, error.to_string());
         match error {
             UploadError::Incomplete(Incomplete::Missing { numbers, .. }) => refusal.with_member("missing", numbers),
-            UploadError::Rejected(issues) => refusal.with_member("issues", issues_value(&issues)),
+            UploadError::Rejected(issues) => refusal.with_member("issues", issues_value(issues)),
             _ => refusal,
         }
     }
 }
 
+/// One thing that is wrong with a file.
+#[derive(Debug, Object, Serialize)]
+pub struct FileIssue {
+    /// Where: `line:column`, or a JSON Pointer; empty for the whole.
+    pub path: String,
+    /// What kind of thing, stable.
+    pub code: String,
+    pub message: String,
+}
+
+impl From<Issue> for FileIssue {
+    fn from(issue: Issue) -> Self {
+        let Issue { path, code, message } = issue;
+        Self { path, code, message }
+    }
+}
+
 /// `issues`: what a validation found, each with its place, its code and its text.
-fn issues_value(issues: &[Issue]) -> Value {
-    let issues = issues.iter();
+fn issues_value(issues: Vec<Issue>) -> Value {
+    let issues = issues.into_iter().map(FileIssue::from);
     issues.map(|issue| json!({ "path": issue.path, "code": issue.code, "message": issue.message })).collect()
 }
 
@@ -37,6 +57,7 @@ fn issues_value(issues: &[Issue]) -> Value {
 mod tests {
     use super::*;
     use crate::fault::{Fault, FaultKind};
+    use crate::files::port::Denial;
     use crate::name;
 
     #[test]
@@ -49,6 +70,7 @@ mod tests {
             (UploadError::Unknown, 404),
             (UploadError::Conflict("no".to_owned()), 409),
             (UploadError::from(Incomplete::Empty), 409),
+            (UploadError::Denied(Denial { status: 451, reason: "no".to_owned() }), 451),
             (UploadError::Rejected(Vec::new()), 422),
             (UploadError::from(Fault::new(FaultKind::Full, "write")), 507),
             (UploadError::from(Fault::new(FaultKind::Unavailable, "write")), 503),

@@ -22,7 +22,7 @@ pub async fn positions_have_neither_hole_nor_double(fixture: &impl Fixture) {
                 let record = record(&writer.to_string(), &round.to_string(), "v1");
                 let not_there = "v0".to_owned();
                 let told = event(EventKind::FileUploaded, &record);
-                let refused = ports.files.adopt(record, Some(&not_there), told);
+                let refused = ports.files.adopt(record, Some(&not_there), told, Vec::new());
                 let (refused, position) = tokio::join!(refused, announce(&ports, round));
                 assert_eq!(refused.unwrap(), CatalogAnswer::Refused);
                 assert!(position > previous);

@@ -43,7 +43,7 @@ pub async fn a_publication_stores_its_upload(fixture: &impl Fixture) {
     assert_eq!(row.parts, 2, "how many there were");
     assert_eq!(ports.uploads.receipts(id).await.unwrap(), []);
     assert_eq!(ports.files.intents().await.unwrap(), []);
-    assert_eq!(ports.jobs.claim(ASSEMBLE, time(100), 10).await.unwrap(), []);
+    assert_eq!(ports.jobs.claim(&[(ASSEMBLE, 10)], time(100)).await.unwrap(), []);
     assert_eq!(publish(&ports, &record, Some(id)).await, CatalogAnswer::Refused, "it is stored already");
 }
 
@@ -53,10 +53,10 @@ pub async fn a_publication_of_an_aborted_upload_is_refused(fixture: &impl Fixtur
     ports.uploads.seal(id, time(1)).await.unwrap();
     let record = record("t", "f", "v1");
     let declared = ports.files.declare(intent(&record, Some(id))).await.unwrap();
-    let aborted = End { state: UploadState::Aborted, reason: "deleted".to_owned() };
+    let aborted = End::new(UploadState::Aborted, "deleted");
     ports.uploads.end_upload(id, UploadState::Received, aborted).await.unwrap();
     let event = event(EventKind::FileUploaded, &record);
-    let publication = Publication { intent: declared, record, event, upload: Some(id) };
+    let publication = Publication { intent: declared, record, event, upload: Some(id), follow_ups: Vec::new() };
     assert_eq!(ports.files.publish(publication).await.unwrap(), CatalogAnswer::Refused);
     assert_eq!(ports.files.file("disk", "t/f").await.unwrap(), None);
     assert_eq!(events(&ports).await, []);
@@ -187,7 +187,7 @@ pub async fn what_was_found_is_adopted_in_the_expected_place_only(fixture: &impl
     let (first, second) = (record("t", "f", "v1"), record("t", "f", "v2"));
     let adopt = async |record: &FileRecord, replaces: Option<&FileRecord>| {
         let event = event(EventKind::FileUploaded, record);
-        ports.files.adopt(record.clone(), replaces.map(|record| &record.version), event).await.unwrap()
+        ports.files.adopt(record.clone(), replaces.map(|record| &record.version), event, Vec::new()).await.unwrap()
     };
     assert_eq!(adopt(&second, Some(&first)).await, CatalogAnswer::Refused);
     assert_eq!(adopt(&first, None).await, CatalogAnswer::Done);

@@ -13,7 +13,7 @@ async fn owe(ports: &Ports, session: &str, due: i64) -> i64 {
 }
 
 async fn claim(ports: &Ports, now: i64, limit: usize) -> Vec<Job> {
-    ports.jobs.claim(ASSEMBLE, time(now), limit).await.unwrap()
+    ports.jobs.claim(&[(ASSEMBLE, limit)], time(now)).await.unwrap()
 }
 
 fn subjects(jobs: &[Job]) -> Vec<i64> {
@@ -54,7 +54,7 @@ pub async fn what_is_put_off_waits(fixture: &impl Fixture) {
 pub async fn kinds_are_claimed_apart(fixture: &impl Fixture) {
     let ports = fixture.open();
     owe(&ports, "a", 10).await;
-    assert_eq!(ports.jobs.claim("other", time(100), 10).await.unwrap(), []);
+    assert_eq!(ports.jobs.claim(&[("other", 10)], time(100)).await.unwrap(), []);
     assert_eq!(claim(&ports, 100, 10).await.len(), 1);
 }
 

@@ -3,6 +3,7 @@
 
 mod events;
 mod files;
+mod follow_ups;
 mod jobs;
 mod sqlite;
 mod uploads;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tidegate::events::{EventKind, EventLog, NewEvent};
 use tidegate::files::port::{self as file, FileRecord, Identity, Intent, IntentAction, Mark, Publication, UploadId};
+use tidegate::follow_ups::port as follow_ups_port;
 use tidegate::jobs::Queue;
 use tidegate::upload::port::{
     self as upload, Announced, OpenAnswer, Place, Receipt, UploadKey, UploadRow, UploadState,
@@ -24,6 +26,8 @@ pub struct Ports {
     pub uploads: Arc<dyn upload::Catalog>,
     pub events: Arc<dyn EventLog>,
     pub jobs: Arc<dyn Queue>,
+    pub follow_ups: Arc<dyn follow_ups_port::Catalog>,
+    pub follow_up_queue: Arc<dyn Queue>,
 }
 
 /// One catalog's place. It can be opened again once the ports of the last time are dropped.
@@ -76,6 +80,16 @@ macro_rules! conformance {
             jobs: kinds_are_claimed_apart,
             jobs: claimed_work_is_free_after_reopening,
             jobs: a_seal_wakes_the_runner,
+            follow_ups: what_a_publication_owes_is_written_with_it,
+            follow_ups: a_publication_that_is_refused_owes_nothing,
+            follow_ups: a_file_that_was_found_owes_too,
+            follow_ups: follow_ups_are_claimed_by_hook_tried_again_and_done,
+            follow_ups: follow_ups_that_ran_are_owed_after_reopening,
+            follow_ups: a_dead_letter_stays_until_it_is_retried_or_discarded,
+            follow_ups: what_is_owed_to_a_hook_that_is_gone_becomes_a_dead_letter,
+            follow_ups: a_hook_is_off_until_it_is_retried,
+            follow_ups: follow_ups_are_listed_and_counted,
+            follow_ups: what_was_done_is_pruned,
         );
     };
     (@cases $fixture:expr, $($module:ident: $case:ident,)*) => {
@@ -114,6 +128,8 @@ pub fn upload(session: &str) -> UploadRow {
         created: time(0),
         touched: time(0),
         reason: None,
+        admitted_as: None,
+        issues: Vec::new(),
         version: None,
         stored_size: None,
         stored_at: None,
@@ -175,7 +191,12 @@ pub fn intent(record: &FileRecord, upload: Option<UploadId>) -> Intent {
 /// Declares and publishes.
 pub async fn publish(ports: &Ports, record: &FileRecord, upload: Option<UploadId>) -> file::CatalogAnswer {
     let declared = ports.files.declare(intent(record, upload)).await.unwrap();
-    let publication =
-        Publication { intent: declared, record: record.clone(), event: event(EventKind::FileUploaded, record), upload };
+    let publication = Publication {
+        intent: declared,
+        record: record.clone(),
+        event: event(EventKind::FileUploaded, record),
+        upload,
+        follow_ups: Vec::new(),
+    };
     ports.files.publish(publication).await.unwrap()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate::catalog::config::Durability;
-use tidegate::catalog::{OpenError, Opened, Sqlite};
+use tidegate::catalog::{FollowUpQueue, OpenError, Opened, Sqlite};
 use tidegate::events::{EventKind, LogBounds};
 
 use super::{Fixture, Ports, conformance, event, open, publish, receipt, record, time, upload};
@@ -57,7 +57,14 @@ impl Fixture for OnDisk {
 
 fn ports(catalog: Sqlite) -> Ports {
     let catalog = Arc::new(catalog);
-    Ports { files: catalog.clone(), uploads: catalog.clone(), events: catalog.clone(), jobs: catalog }
+    Ports {
+        files: catalog.clone(),
+        uploads: catalog.clone(),
+        events: catalog.clone(),
+        jobs: catalog.clone(),
+        follow_ups: catalog.clone(),
+        follow_up_queue: Arc::new(FollowUpQueue(catalog)),
+    }
 }
 
 fn refusal(path: &Path) -> OpenError {

@@ -3,13 +3,13 @@
 use futures_util::future::join_all;
 use tidegate::files::port::{CatalogAnswer, UploadId};
 use tidegate::upload::port::{
-    ASSEMBLE, Announced, ChangeAnswer, End, OpenAnswer, Place, Receipt, UploadRow, UploadState,
+    ASSEMBLE, Announced, ChangeAnswer, End, Named, OpenAnswer, Place, Receipt, UploadRow, UploadState,
 };
 
 use super::{Fixture, Ports, intent, open, publish, receipt, record, time, upload};
 
 fn end(state: UploadState) -> End {
-    End { state, reason: "because".to_owned() }
+    End::new(state, "because")
 }
 
 fn with_path(session: &str, path: &str) -> UploadRow {
@@ -17,7 +17,7 @@ fn with_path(session: &str, path: &str) -> UploadRow {
 }
 
 async fn owed(ports: &Ports) -> usize {
-    ports.jobs.claim(ASSEMBLE, time(1_000_000), 100).await.unwrap().len()
+    ports.jobs.claim(&[(ASSEMBLE, 100)], time(1_000_000)).await.unwrap().len()
 }
 
 pub async fn an_upload_is_made_once(fixture: &impl Fixture) {
@@ -109,7 +109,7 @@ pub async fn one_of_many_seals_wins(fixture: &impl Fixture) {
     let won = answers.into_iter().filter(|answer| matches!(answer, Ok(ChangeAnswer::Done))).count();
     assert_eq!(won, 1);
     assert_eq!(ports.uploads.upload_by_id(id).await.unwrap().unwrap().state, UploadState::Received);
-    let owed = ports.jobs.claim(ASSEMBLE, time(5), 100).await.unwrap();
+    let owed = ports.jobs.claim(&[(ASSEMBLE, 100)], time(5)).await.unwrap();
     assert_eq!(owed.iter().map(|job| job.subject).collect::<Vec<_>>(), [id.0]);
 }
 
@@ -118,12 +118,12 @@ pub async fn what_is_announced_adds_up(fixture: &impl Fixture) {
     let id = open(&ports, upload("s")).await.id;
     let name = Announced { file_name: Some("a.json".to_owned()), ..Announced::default() };
     let size = Announced { size: Some(9), total_parts: Some(2), ..Announced::default() };
-    let path = Some("large/a_s.json".to_owned());
-    assert_eq!(ports.uploads.announce(id, name, path.clone()).await.unwrap(), ChangeAnswer::Done);
+    let named = Named { path: "large/b_s.json".to_owned(), admitted_as: Some("b.json".to_owned()) };
+    assert_eq!(ports.uploads.announce(id, name, Some(named.clone())).await.unwrap(), ChangeAnswer::Done);
     assert_eq!(ports.uploads.announce(id, size, None).await.unwrap(), ChangeAnswer::Done);
     let row = ports.uploads.upload_by_id(id).await.unwrap().unwrap();
     let wanted = Announced { file_name: Some("a.json".to_owned()), size: Some(9), total_parts: Some(2), user: None };
-    assert_eq!((row.announced, row.path), (wanted, path));
+    assert_eq!((row.announced, row.path, row.admitted_as), (wanted, Some(named.path), named.admitted_as));
 
     ports.uploads.seal(id, time(1)).await.unwrap();
     let late = Announced { user: Some("late".to_owned()), ..Announced::default() };
@@ -145,17 +145,33 @@ pub async fn a_path_is_reserved(fixture: &impl Fixture) {
 
     // The name may come later than the upload.
     let second = open(&ports, upload("3")).await.id;
-    let named = ports.uploads.announce(second, Announced::default(), Some(path.clone())).await.unwrap();
+    let named = ports
+        .uploads
+        .announce(second, Announced::default(), Some(Named { path: path.clone(), admitted_as: None }))
+        .await
+        .unwrap();
     assert_eq!(named, ChangeAnswer::PathTaken { path: path.clone() });
-    let own = ports.uploads.announce(first.id, Announced::default(), Some(path.clone())).await.unwrap();
+    let own = ports
+        .uploads
+        .announce(first.id, Announced::default(), Some(Named { path: path.clone(), admitted_as: None }))
+        .await
+        .unwrap();
     assert_eq!(own, ChangeAnswer::Done);
 
     // It stays reserved after the seal; what ended lets go of it.
     ports.uploads.seal(first.id, time(1)).await.unwrap();
-    let named = ports.uploads.announce(second, Announced::default(), Some(path.clone())).await.unwrap();
+    let named = ports
+        .uploads
+        .announce(second, Announced::default(), Some(Named { path: path.clone(), admitted_as: None }))
+        .await
+        .unwrap();
     assert_eq!(named, ChangeAnswer::PathTaken { path: path.clone() });
     ports.uploads.end_upload(first.id, UploadState::Received, end(UploadState::Aborted)).await.unwrap();
-    let named = ports.uploads.announce(second, Announced::default(), Some(path.clone())).await.unwrap();
+    let named = ports
+        .uploads
+        .announce(second, Announced::default(), Some(Named { path: path.clone(), admitted_as: None }))
+        .await
+        .unwrap();
     assert_eq!(named, ChangeAnswer::Done);
     assert_eq!(ports.uploads.open_upload(with_path("2_3", &path)).await.unwrap(), taken);
 }

@@ -11,18 +11,23 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidegate::catalog::config::Durability;
 use tidegate::catalog::{OpenError, Sqlite};
-use tidegate::collection::{Collection, HookUse, PathTemplate, Verify};
+use tidegate::collection::{
+    Collection, HookUse, OnAdmitFailure, OnCheckFailure, OnFollowUpFailure, PathTemplate, Verify,
+};
 use tidegate::events::Events;
 use tidegate::fault::Fault;
-use tidegate::files::port::{Candidate, Storage, UploadId, Validation, Verdict};
+use tidegate::files::port::{
+    Admission, Announcement, Candidate, FollowUpOutcome, HookChain, PublishedFile, Storage, UploadId, Verdict,
+};
 use tidegate::files::{Files, Places};
+use tidegate::follow_ups::FollowUps;
 use tidegate::gateway::{Dialects, Gateway, GatewayHandle};
 use tidegate::http::api::Serving;
 use tidegate::http::app::{App, Site};
 use tidegate::http::config::ServerConfig;
 use tidegate::http::health::Readiness;
 use tidegate::http::{listen, server};
-use tidegate::jobs::{Backoff, Handler, Job, Outcome, Runner};
+use tidegate::jobs::{Backoff, Handler, Job, Kind, Outcome, Runner};
 use tidegate::staging::LocalStaging;
 use tidegate::storage;
 use tidegate::storage::config::StorageConfig;
@@ -40,11 +45,23 @@ pub struct Options {
     pub max_file_size: u64,
     /// Bytes of memory for parts whose place is not known.
     pub unplaced_memory: u64,
+    /// Whether there is a hook that is asked before the first byte.
+    pub admits: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_file_size: 1 << 40, unplaced_memory: 16 << 20 }
+        Self { max_file_size: 1 << 40, unplaced_memory: 16 << 20, admits: false }
+    }
+}
+
+fn admission() -> HookUse<OnAdmitFailure> {
+    HookUse {
+        plugin: "policy".into(),
+        files: None,
+        timeout: PATIENCE,
+        retry: Arc::default(),
+        on_failure: OnAdmitFailure::Deny,
     }
 }
 
@@ -90,17 +107,36 @@ impl Gate {
     }
 }
 
-/// Accepts every file, but when it is told to.
+/// Admits and accepts every file, but when it is told otherwise.
 pub struct HeldValidation {
     pub gate: Arc<Gate>,
     pub verdict: parking_lot::Mutex<Verdict>,
+    /// What is said of the next files that are announced; each is admitted as it is when there is nothing more here.
+    pub admissions: parking_lot::Mutex<Vec<Admission>>,
+    pub announced: parking_lot::Mutex<Vec<Announcement>>,
+    pub validated: parking_lot::Mutex<Vec<String>>,
 }
 
 #[async_trait]
-impl Validation for HeldValidation {
-    async fn validate(&self, _uses: &[HookUse], _file: &Candidate) -> Verdict {
+impl HookChain for HeldValidation {
+    async fn admit(&self, _uses: &[HookUse<OnAdmitFailure>], file: Announcement) -> Admission {
+        self.announced.lock().push(file.clone());
+        let as_it_is = Admission::Allow { file_name: file.file_name, content_type: file.content_type };
+        self.admissions.lock().pop().unwrap_or(as_it_is)
+    }
+
+    async fn validate(&self, _uses: &[HookUse<OnCheckFailure>], file: &Candidate) -> Verdict {
+        self.validated.lock().push(file.file_name.clone());
         self.gate.pass().await;
         self.verdict.lock().clone()
+    }
+
+    fn reads_content(&self, _plugin: &str) -> bool {
+        false
+    }
+
+    async fn follow_up(&self, _hook: &HookUse<OnFollowUpFailure>, _file: PublishedFile) -> FollowUpOutcome {
+        FollowUpOutcome::Done
     }
 }
 
@@ -115,7 +151,7 @@ impl Handler for HeldWork {
         self.gate.pass().await;
         match self.gateway.current().uploads.carry_out(UploadId(job.subject)).await {
             WorkOutcome::Done => Outcome::Done,
-            WorkOutcome::Retry(reason) => Outcome::Retry { reason },
+            WorkOutcome::Retry(reason) => Outcome::Retry { reason, after: None },
             WorkOutcome::GiveUp(reason) => Outcome::GiveUp { reason },
         }
     }
@@ -147,7 +183,13 @@ impl TestGateway {
     pub async fn start_in(folder: TempDir, options: Options) -> Self {
         let catalog = Arc::new(open_catalog(&folder).await);
         let staging = Arc::new(LocalStaging::open(&folder.path().join("staging"), false).unwrap());
-        let validation = Arc::new(HeldValidation { gate: Gate::new(), verdict: Verdict::Accept.into() });
+        let validation = Arc::new(HeldValidation {
+            gate: Gate::new(),
+            verdict: Verdict::Accept.into(),
+            admissions: Default::default(),
+            announced: Default::default(),
+            validated: Default::default(),
+        });
         let (places, dialects) = places(&folder, &options, validation.clone());
         let files = Files::new(catalog.clone(), places.clone(), false);
         files.recover(&places).await.unwrap();
@@ -155,10 +197,13 @@ impl TestGateway {
         uploads.recover().await.unwrap();
         files.recover_append(dialects.chunk_writer.as_ref().unwrap()).await.unwrap();
         let events = Events::start(catalog.clone(), PATIENCE);
-        let handle = GatewayHandle::new(Gateway { uploads, files, events, dialects });
+        let follow_ups = FollowUps::new(catalog.clone(), files.clone());
+        let handle = GatewayHandle::new(Gateway { uploads, files, follow_ups, events, dialects });
         let work = Gate::new();
         let assemble: Arc<dyn Handler> = Arc::new(HeldWork { gate: work.clone(), gateway: handle.clone() });
-        let runner = Arc::new(Runner::start(catalog, vec![(ASSEMBLE, assemble)], 4, Backoff::default()));
+        let assemble =
+            Kind { name: ASSEMBLE.into(), handler: assemble, at_once: 4, backoff: Backoff::default(), is_paced: false };
+        let runner = Arc::new(Runner::start(catalog, vec![assemble]));
         let (address, stop, ended) = serve(&handle).await;
         let client = Client::builder().no_proxy().build().unwrap();
         Self { address, client, work, validation, handle, folder, runner, stop, ended }
@@ -251,7 +296,9 @@ fn places(folder: &TempDir, options: &Options, validation: Arc<HeldValidation>) 
             max_file_size: options.max_file_size,
             sha256,
             verify: Verify::Off,
+            admit: options.admits.then(admission).into_iter().collect(),
             validate: Vec::new(),
+            post_assembly: Vec::new(),
         })
     };
     let chunks = collection("chunks", "uploads/received_chunks.txt", false);
@@ -261,7 +308,7 @@ fn places(folder: &TempDir, options: &Options, validation: Arc<HeldValidation>) 
         collections: collections.into(),
         storages: HashMap::from([("files".to_owned(), storage)]),
         fingerprints: HashMap::new(),
-        validation,
+        hooks: validation,
     };
     let dialects = Dialects { chunk_writer: Some(chunks), fileupload: Some(largefiles), relay: None };
     (Arc::new(places), dialects)

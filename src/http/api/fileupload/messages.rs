@@ -5,6 +5,7 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::http::api::refusals::FileIssue;
 use crate::http::openapi::{set_request_example, set_response_example};
 use crate::http::typed::{Nullable, Refusals, TextOrNumber};
 use crate::upload::Status as UploadStatus;
@@ -42,6 +43,9 @@ pub struct AssemblyStatus {
     /// Why it failed; only there if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What a check found wrong with the file; only there if one said no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issues: Option<Vec<FileIssue>>,
 }
 
 impl From<UploadStatus> for AssemblyStatus {
@@ -53,7 +57,8 @@ impl From<UploadStatus> for AssemblyStatus {
             UploadState::Rejected | UploadState::Failed | UploadState::Expired | UploadState::Aborted => "failed",
         };
         let message = (status == "failed").then(|| upload.reason.unwrap_or_else(|| upload.state.as_str().to_owned()));
-        Self { status: status.to_owned(), message }
+        let issues = (!upload.issues.is_empty()).then(|| upload.issues.into_iter().map(FileIssue::from).collect());
+        Self { status: status.to_owned(), message, issues }
     }
 }
 
@@ -103,6 +108,10 @@ pub struct FileUploadError {
     pub missing: Option<Vec<u32>>,
 }
 
+const DENIED: (u16, &str) = (
+    403,
+    "A file like this is not taken here; the message says why. (A hook may give another status from 400 to 499.)",
+);
 const INTERNAL: (u16, &str) = (500, "The gateway failed; its log says more.");
 const UNAVAILABLE: (u16, &str) = (503, "Not at this moment; try again later.");
 
@@ -112,6 +121,7 @@ impl Refusals for ChunkRefusals {
     type Body = FileUploadError;
     const ANSWERS: &'static [(u16, &'static str)] = &[
         (400, "A field is missing or says what cannot be; the message names it."),
+        DENIED,
         (
             409,
             "The upload takes no more chunks, what is said contradicts an earlier chunk, or another upload has the path.",
@@ -130,6 +140,7 @@ impl Refusals for CompleteRefusals {
     type Body = FileUploadError;
     const ANSWERS: &'static [(u16, &'static str)] = &[
         (400, "`sessionId` is missing or cannot be one, or the body cannot be read."),
+        DENIED,
         (404, "There is no such upload."),
         (
             409,
@@ -212,7 +223,7 @@ mod tests {
         ] {
             for reason in [None, Some("the disk is gone".to_owned())] {
                 let has_reason = reason.is_some();
-                let answer = AssemblyStatus::from(UploadStatus { state, reason });
+                let answer = AssemblyStatus::from(UploadStatus { state, reason, issues: Vec::new() });
                 assert_eq!(answer.status, status);
                 assert_eq!(answer.message.is_some(), status == "failed", "{state:?}");
                 assert_eq!(answer.message.as_deref() == Some("the disk is gone"), status == "failed" && has_reason);

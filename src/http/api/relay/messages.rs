@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::socket::timestamp;
 use super::start_page;
 use crate::files::port::FileRecord;
+use crate::http::api::refusals::FileIssue;
 use crate::http::download::FileKind;
 use crate::http::openapi::set_response_example;
 use crate::http::typed::{FieldKind, FormField, FormSchema, Nullable, Refusals};
@@ -146,17 +147,7 @@ impl FileKind for JsonDocument {
 pub struct RelayError {
     pub detail: String,
     /// What a validation found wrong with the file; with status 422 alone.
-    pub issues: Option<Vec<RelayIssue>>,
-}
-
-/// One thing that is wrong with a file.
-#[derive(Object)]
-pub struct RelayIssue {
-    /// Where: `line:column`, or a JSON Pointer; empty for the whole.
-    pub path: String,
-    /// What kind of thing, stable.
-    pub code: String,
-    pub message: String,
+    pub issues: Option<Vec<FileIssue>>,
 }
 
 const BAD_NAME: (u16, &str) = (400, "A name that cannot be one.");

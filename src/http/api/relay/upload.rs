@@ -21,7 +21,8 @@ pub async fn receive(mut form: Multipart<UploadForm>, target: &Target, societe: 
         if received.is_some() {
             return Err(Refusal::bad_request("the form has more than one file; send one a request"));
         }
-        let mut intake = target.gateway.uploads.whole(&target.collection, societe, &file_name, part.content_type)?;
+        let uploads = &target.gateway.uploads;
+        let mut intake = uploads.whole(&target.collection, societe, &file_name, part.content_type).await?;
         while let Some(bytes) = form.chunk().await? {
             intake.write(bytes).await?;
         }

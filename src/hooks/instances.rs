@@ -1,0 +1,108 @@
+//! The plugin instances of one configuration: built together, used by every snapshot that a request took, closed when the last of these
+//! is gone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tidegate_plugin_sdk::{Admit, Plugin, PluginError, PostAssembly, Stage, Validate};
+
+use super::config::{Options, PluginConfig};
+use super::registry;
+use crate::collection::Collection;
+use crate::to_the_end::words_of;
+
+/// One instance, as each stage that it serves sees it.
+#[derive(Clone)]
+pub(super) struct Instance {
+    pub plugin: Arc<dyn Plugin>,
+    pub admit: Option<Arc<dyn Admit>>,
+    pub validate: Option<Arc<dyn Validate>>,
+    pub post_assembly: Option<Arc<dyn PostAssembly>>,
+}
+
+/// The hooks of one configuration. Dropping it closes the instances: whoever has a call under way holds it.
+pub struct Hooks {
+    instances: HashMap<Arc<str>, Instance>,
+}
+
+/// Why the hooks of a configuration cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("collection `{collection}` names the plugin `{plugin}`, and there is none of that name")]
+    UnknownPlugin { collection: String, plugin: String },
+    #[error("collection `{collection}` names the plugin `{plugin}` at `{stage}`, where it cannot be used")]
+    WrongStage { collection: String, plugin: String, stage: Stage },
+    #[error("the plugin `{plugin}` cannot be built: {error}")]
+    Failed { plugin: String, error: PluginError },
+}
+
+impl Hooks {
+    /// Builds each instance that the collections name once. All errors, not only the first.
+    /// A name is that of a declared instance, or of a plugin, which is then one with its default options. Relative paths among the
+    /// options count from `base`.
+    pub fn build<'a>(
+        collections: impl IntoIterator<Item = &'a Collection>,
+        plugins: &BTreeMap<Arc<str>, PluginConfig>,
+        base: &Path,
+    ) -> Result<Self, Vec<BuildError>> {
+        let none = Options::new();
+        let mut instances: HashMap<Arc<str>, Instance> = HashMap::new();
+        let mut errors = Vec::new();
+        for (collection, stage, plugin) in collections.into_iter().flat_map(uses) {
+            let declared = plugins.get(plugin);
+            let options = declared.map_or(&none, |declared| &declared.options);
+            let (collection, name) = (collection.to_owned(), plugin.to_string());
+            let Some(kind) = registry::find(declared.map_or(plugin, |declared| &declared.kind)) else {
+                errors.push(BuildError::UnknownPlugin { collection, plugin: name });
+                continue;
+            };
+            if !kind.stages.contains(&stage) {
+                errors.push(BuildError::WrongStage { collection, plugin: name, stage });
+            } else if !instances.contains_key(plugin) {
+                match (kind.build)(options, base) {
+                    Ok(instance) => drop(instances.insert(plugin.clone(), instance)),
+                    Err(error) => errors.push(BuildError::Failed { plugin: name, error }),
+                }
+            }
+        }
+        if errors.is_empty() { Ok(Self { instances }) } else { Err(errors) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(instances: impl IntoIterator<Item = (Arc<str>, Instance)>) -> Self {
+        Self { instances: instances.into_iter().collect() }
+    }
+
+    pub(super) fn find(&self, plugin: &str) -> Option<&Instance> {
+        self.instances.get(plugin)
+    }
+}
+
+/// Every use of a collection: its name, where, and of what.
+fn uses(collection: &Collection) -> impl Iterator<Item = (&str, Stage, &Arc<str>)> {
+    let admit = collection.admit.iter().map(|hook| (Stage::Admit, &hook.plugin));
+    let validate = collection.validate.iter().map(|hook| (Stage::Validate, &hook.plugin));
+    let post_assembly = collection.post_assembly.iter().map(|hook| (Stage::PostAssembly, &hook.plugin));
+    admit.chain(validate).chain(post_assembly).map(|(stage, plugin)| (&*collection.name, stage, plugin))
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        let instances = std::mem::take(&mut self.instances);
+        // Without a runtime the process is ending, and what instances hold ends with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(close(instances));
+        }
+    }
+}
+
+async fn close(instances: HashMap<Arc<str>, Instance>) {
+    for (name, instance) in instances {
+        if let Err(panic) = AssertUnwindSafe(instance.plugin.close()).catch_unwind().await {
+            tracing::error!(plugin = %name, error = words_of(&*panic), "a plugin panicked while it was closed");
+        }
+    }
+}
