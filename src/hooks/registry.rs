@@ -28,6 +28,8 @@ const KINDS: &[Kind] = &[
     validates::<tidegate_plugin_json_schema::JsonSchema>(),
     #[cfg(feature = "plugin-media-type")]
     validates::<tidegate_plugin_media_type::MediaType>(),
+    #[cfg(feature = "plugin-webhook")]
+    serves_all::<tidegate_plugin_webhook::Webhook>(),
 ];
 
 /// The plugins that an instance can be of. Each is an instance of its own name too, with the default options, if these will do.

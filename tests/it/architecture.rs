@@ -38,6 +38,7 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("tidegate_plugin_json", &["hooks"]),
     ("tidegate_plugin_json_schema", &["hooks"]),
     ("tidegate_plugin_media_type", &["hooks"]),
+    ("tidegate_plugin_webhook", &["hooks"]),
     ("tidegate_plugin_sdk", &["hooks", "units"]),
     ("clap", &["cli"]),
 ];

@@ -46,12 +46,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it on `folder`, to die at `crash_at` (a point's name, and `:` with the time that is meant).
-    pub fn start(folder: &Path, crash_at: Option<&str>) -> Self {
+    /// Starts it on `folder` with these settings, to die at `crash_at` (a point's name, and `:` with the time that is meant).
+    pub fn start_with(folder: &Path, crash_at: Option<&str>, settings: &[String]) -> Self {
         let log = File::options().create(true).append(true).open(log_path(folder)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command
             .args(["--set", "server.listen=[\"127.0.0.1:0\"]"])
+            .args(settings.iter().flat_map(|setting| ["--set", setting.as_str()]))
             .current_dir(folder)
             .env_clear()
             .env("STATE_DIRECTORY", data_path(folder))

@@ -24,6 +24,7 @@ pub struct Event {
     pub tenant: String,
     pub file_name: String,
     pub size: Option<u64>,
+    version: Option<String>,
 }
 
 impl Log {
@@ -72,7 +73,9 @@ impl Log {
             if message["type"] == "connection" {
                 continue;
             }
-            self.heard.push(Event { size: known[self.heard.len()].size, ..Event::of(&message, "societe", "filename") });
+            // The socket does not tell of these two.
+            let Event { size, version, .. } = known[self.heard.len()].clone();
+            self.heard.push(Event { size, version, ..Event::of(&message, "societe", "filename") });
         }
         assert_eq!(self.heard, known, "the socket and the log differ");
     }
@@ -90,6 +93,12 @@ impl Log {
         self.events.iter().rev().find(|event| event.collection == collection)
     }
 
+    /// The versions that were published, of files that have follow-ups.
+    pub fn published(&self) -> impl Iterator<Item = &str> {
+        let published = self.events.iter().filter(|event| event.kind == "file_uploaded");
+        published.filter_map(|event| event.version.as_deref())
+    }
+
     pub fn len(&self) -> usize {
         self.events.len()
     }
@@ -105,6 +114,7 @@ impl Event {
             tenant: text(tenant),
             file_name: text(file_name),
             size: event["size"].as_u64(),
+            version: event["version"].as_str().map(str::to_owned),
         }
     }
 }

@@ -5,14 +5,17 @@
 //! - `appends`, `uploads`, `documents`: what the clients of each dialect sent and were told
 //! - `log`: what subscribers hear
 //! - `world`: all of it together, compared with a gateway that was started again, and with the folder that it left
-//! - `points`, `rounds`: where it is killed
+//! - `receiver`: who its hooks ask and tell
+//! - `points`, `rounds`: where it is killed; `hooks`: while hooks run
 
 mod appends;
 mod documents;
 mod gateway;
+mod hooks;
 mod log;
 mod points;
 mod random;
+mod receiver;
 mod rounds;
 mod uploads;
 mod world;

@@ -45,6 +45,7 @@ macro_rules! points {
 }
 
 points! {
+    admit_done "admit.done": (1, PutNew) (2, Upload) (1, Chunks) (1, Replace);
     receive_opened "receive.opened": (1, Chunks) (2, Upload);
     receive_part_written "receive.part-written": (1, Chunks) (2, Chunks) (5, Upload);
     receive_receipt_kept "receive.receipt-kept": (1, Chunks) (2, Upload) (5, Chunks) (17, Chunks);
@@ -58,6 +59,7 @@ points! {
     assemble_begun "assemble.begun": (1, Upload) (2, Upload);
     assemble_copied "assemble.copied": (1, Upload) (2, Upload) (5, Upload) (12, Upload);
     assemble_done "assemble.done": (1, Upload) (1, Upload) (1, Upload) (1, Upload) (1, Upload) (2, Upload);
+    validate_begun "validate.begun": (1, Upload) (2, PutNew) (1, Replace) (1, PutNewLarge);
     validate_done "validate.done": (1, Upload) (2, PutNew) (1, Replace) (1, ReplaceLarge);
     publish_prepared "publish.prepared": (1, PutNew) (1, PutNewLarge) (2, Replace) (1, ReplaceLarge) (1, Upload);
     publish_declared "publish.declared": (1, PutNew) (1, PutNewLarge) (2, Replace) (1, ReplaceLarge) (1, Upload);
@@ -67,12 +69,15 @@ points! {
     delete_declared "delete.declared": (1, Delete) (2, Delete) (1, DeleteUpload);
     delete_removed "delete.removed": (1, Delete) (2, Delete) (1, DeleteUpload);
     delete_committed "delete.committed": (1, Delete) (2, Delete) (1, DeleteUpload);
+    follow_up_begun "follow-up.begun": (1, PutNew) (2, Replace) (1, Upload) (1, DeleteUpload);
+    follow_up_ended "follow-up.ended": (1, PutNew) (2, Replace) (1, Upload) (1, DeleteUpload);
+    follow_up_settled "follow-up.settled": (1, PutNew) (2, Replace) (1, Upload) (1, DeleteUpload);
 }
 
 async fn die_at(point: &str, cases: &[(usize, Work)]) {
     let mut seed = DefaultHasher::new();
     point.hash(&mut seed);
-    let mut world = World::new(seed.finish());
+    let mut world = World::new(seed.finish()).await;
     let mut gateway = world.start(None);
     begin(&mut world, &gateway).await.expect("nothing has been killed yet");
     for &(time, work) in cases {
@@ -97,7 +102,7 @@ async fn die_at(point: &str, cases: &[(usize, Work)]) {
 /// There is no record yet of the file that the first append makes: what it leaves behind is not taken for an old file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_very_first_append() {
-    let mut world = World::new(1);
+    let mut world = World::new(1).await;
     let gateway = world.start(Some("append.written"));
     world.work(&gateway, Append).await.expect_err("it was to die");
     gateway.died("append.written").await;

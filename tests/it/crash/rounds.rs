@@ -28,7 +28,7 @@ async fn fifty_kills_at_random_moments() {
     let given = std::env::var("TIDEGATE_CRASH_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
     println!("TIDEGATE_CRASH_SEED={seed}");
-    let mut world = World::new(seed);
+    let mut world = World::new(seed).await;
     for index in 0..CLIENTS * DOCUMENTS {
         let societe = ["Société Générale", "b", "c"][index % 3];
         world.documents.push(Document::new(societe, &format!("comptes_{index}.json")));

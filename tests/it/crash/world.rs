@@ -14,7 +14,11 @@ use super::documents::{self, Document};
 use super::gateway::{Gateway, data_path, log_path};
 use super::log::Log;
 use super::random::Random;
+use super::receiver::Receiver;
 use super::uploads::{SHAPES, Shape, Upload};
+
+/// More than there are kills of one follow-up.
+const RETRY: &str = r#"["20ms", "20ms", "50ms", "50ms", "100ms", "100ms", "200ms", "200ms"]"#;
 
 pub struct World {
     folder: TempDir,
@@ -24,11 +28,13 @@ pub struct World {
     pub documents: Vec<Document>,
     log: Log,
     sessions: u64,
+    receiver: Receiver,
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub async fn new(seed: u64) -> Self {
         Self {
+            receiver: Receiver::start().await,
             folder: tempfile::tempdir().unwrap(),
             random: Random::new(seed),
             appends: Appends::default(),
@@ -40,7 +46,12 @@ impl World {
     }
 
     pub fn start(&self, crash_at: Option<&str>) -> Gateway {
-        Gateway::start(self.folder.path(), crash_at)
+        let mut settings: Vec<String> = ["policy", "erp"].iter().flat_map(|name| self.receiver.plugin(name)).collect();
+        for collection in ["societes", "largefiles"] {
+            settings.push(format!("collection.{collection}.admit=[\"policy\"]"));
+            settings.push(format!("collection.{collection}.post_assembly=[{{ plugin = \"erp\", retry = {RETRY} }}]"));
+        }
+        Gateway::start_with(self.folder.path(), crash_at, &settings)
     }
 
     /// An upload that nothing was sent of; each has another shape than the one before.
@@ -60,8 +71,8 @@ impl World {
         self.log.len()
     }
 
-    /// Compares all that was told with a gateway that was started again. With `to_the_end`, what is unfinished is finished, and the
-    /// log is read from its beginning.
+    /// Compares all that was told with a gateway that was started again. With `to_the_end`, what is unfinished is finished, the
+    /// log is read from its beginning, and every publication has been followed up.
     pub async fn check(&mut self, gateway: &Gateway, to_the_end: bool) {
         let appended = self.appends.check(gateway).await;
         for document in &mut self.documents {
@@ -78,6 +89,20 @@ impl World {
         self.log.read(gateway, to_the_end).await;
         self.check_events(appended.len() as u64);
         self.check_folder(&appended).await;
+        if to_the_end {
+            self.check_follow_ups().await;
+        }
+    }
+
+    /// Each publication is told of, at least once.
+    async fn check_follow_ups(&self) {
+        let begun = Instant::now();
+        for version in self.log.published() {
+            while self.receiver.runs("erp", version) == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(30), "the version {version} was never followed up");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
     }
 
     async fn check_completed(&self, gateway: &Gateway) {
