@@ -138,15 +138,8 @@ impl Config {
             Ok(program) => program,
             Err(message) => return vec![OptionIssue::new("command", message)],
         };
-        let mut issues: Vec<_> = program
-            .astray()
-            .map(|argument| {
-                format!(
-                    "`{argument}` lies beside the configuration, where no command runs: write `{{base}}/{argument}`"
-                )
-            })
-            .map(|message| OptionIssue::new("command", message))
-            .collect();
+        let mut issues: Vec<_> =
+            program.issues().into_iter().map(|message| OptionIssue::new("command", message)).collect();
         if program.wants_path() && !self.content {
             issues.push(OptionIssue::new(
                 "command",

@@ -36,15 +36,26 @@ impl Program {
         Ok(Self { path, arguments: arguments.to_vec(), base })
     }
 
-    /// Arguments that mean a file beside the configuration, and do not say so: commands run in a folder of their own, where it is not.
-    pub fn astray(&self) -> impl Iterator<Item = &str> {
-        let is_astray =
-            |argument: &&str| Path::new(argument).extension().is_some() && self.base.join(argument).is_file();
-        self.arguments
+    /// What is wrong with the arguments as far as can be told: a script that is not there, or is looked for where no command runs.
+    pub fn issues(&self) -> Vec<String> {
+        let has_extension = |argument: &str| Path::new(argument).extension().is_some();
+        let with_extension = || self.arguments.iter().filter(|argument| has_extension(argument));
+        let is_beside = |argument: &&String| Path::new(argument).is_relative() && self.base.join(argument).is_file();
+        let mut issues: Vec<_> = with_extension()
+            .filter(is_beside)
+            .map(|argument| format!("has `{argument}` in it, which commands do not find: write `{{base}}/{argument}`"))
+            .collect();
+        // The first that is no option is what an interpreter runs.
+        let script = self
+            .arguments
             .iter()
-            .map(String::as_str)
-            .filter(|argument| !Path::new(argument).is_absolute())
-            .filter(is_astray)
+            .find(|argument| !argument.starts_with('-'))
+            .filter(|argument| has_extension(argument));
+        let script = script.map(|argument| PathBuf::from(filled(argument, OsStr::new(PATH), self.base.as_os_str())));
+        if let Some(script) = script.filter(|script| script.is_absolute() && !script.exists()) {
+            issues.push(format!("has `{}` in it, which does not exist", script.display()));
+        }
+        issues
     }
 
     pub fn wants_path(&self) -> bool {
@@ -172,11 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn files_beside_the_configuration_have_to_be_named_so() {
+    fn scripts_have_to_be_there_and_named_in_full() {
         let base = tempfile::tempdir().unwrap();
         fs::write(base.path().join("check.py"), "").unwrap();
         fs::write(base.path().join("strict"), "").unwrap();
-        let program = find(&["/bin/sh", "check.py", "{base}/check.py", "strict", "other.py"], base.path()).unwrap();
-        assert_eq!(program.astray().collect::<Vec<_>>(), ["check.py"]);
+        let issues = |command: &[&str]| find(command, base.path()).unwrap().issues();
+        let beside = issues(&["/bin/sh", "check.py", "{base}/check.py", "strict"]);
+        assert!(beside.len() == 1 && beside[0].contains("write `{base}/check.py`"), "{beside:?}");
+        for script in ["{base}/chekc.py", "/no/such/check.py"] {
+            let absent = issues(&["/bin/sh", "-x", script, "{base}/out.log"]);
+            assert!(absent.len() == 1 && absent[0].contains("does not exist"), "{absent:?}");
+        }
+        for well in [
+            &["/bin/sh", "-c", "exit 0; a.b", "other.py"][..],
+            &["/bin/sh", "{base}/check.py", "{path}", "{base}/later.log"],
+        ] {
+            assert_eq!(issues(well), Vec::<String>::new());
+        }
     }
 }

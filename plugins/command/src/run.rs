@@ -135,11 +135,22 @@ impl Run {
     }
 
     async fn end(&mut self) -> Result<Option<ExitStatus>, PluginError> {
-        let mut remains = self.remains.take().ok_or_else(over)?;
-        if let Some(leader) = &remains.leader {
+        let remains = self.remains.take().ok_or_else(over)?;
+        remains.kill();
+        blocking(move || remains.clear_away()).await
+    }
+}
+
+impl Remains {
+    fn kill(&self) {
+        if let Some(leader) = &self.leader {
             leader.kill();
         }
-        blocking(move || remains.leader.as_mut().and_then(Leader::end)).await
+    }
+
+    /// All of it, and how the command ended.
+    fn clear_away(mut self) -> Option<ExitStatus> {
+        self.leader.as_mut().and_then(Leader::end)
     }
 }
 
@@ -147,13 +158,11 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         let Some(remains) = self.remains.take() else { return };
-        if let Some(leader) = &remains.leader {
-            leader.kill();
-        }
+        remains.kill();
         match Handle::try_current() {
             // A runtime that stops drops the work undone, which does it too.
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(remains))),
-            Err(_) => drop(remains),
+            Ok(runtime) => drop(runtime.spawn_blocking(move || remains.clear_away())),
+            Err(_) => drop(remains.clear_away()),
         }
     }
 }
