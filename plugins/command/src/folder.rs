@@ -86,6 +86,7 @@ fn lock_if_left_over(path: &Path) -> Option<File> {
 /// Removes a folder of any depth without recursion, and with few files open: each folder in it is first moved up to the same place. (The
 /// standard library goes down with its stack and an open file for each level, and a command may have made a hundred thousand.)
 fn remove(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(PRIVATE))?;
     let pit = Builder::new().prefix("removed-").tempdir_in(folder)?.keep();
     let mut found = 0;
     empty(folder, &pit, &mut found)?;
@@ -162,7 +163,8 @@ mod tests {
             fs::create_dir_all(folder.path().join(name)).unwrap();
             fs::write(folder.path().join(name).join("0"), "x").unwrap();
         }
-        fs::set_permissions(folder.path().join("locked"), Permissions::from_mode(0o500)).unwrap();
+        fs::set_permissions(folder.path().join("locked"), Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o000)).unwrap();
         drop(folder);
         assert_eq!(names(root.path()), Vec::<String>::new());
     }
