@@ -22,6 +22,8 @@ pub(super) struct Kind {
 }
 
 const KINDS: &[Kind] = &[
+    #[cfg(feature = "plugin-command")]
+    serves_all::<tidegate_plugin_command::Command>(),
     #[cfg(feature = "plugin-json")]
     validates::<tidegate_plugin_json::Json>(),
     #[cfg(feature = "plugin-json-schema")]

@@ -35,6 +35,7 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("rusqlite", &["catalog"]),
     ("rusqlite_migration", &["catalog"]),
     ("opendal", &["storage"]),
+    ("tidegate_plugin_command", &["hooks"]),
     ("tidegate_plugin_json", &["hooks"]),
     ("tidegate_plugin_json_schema", &["hooks"]),
     ("tidegate_plugin_media_type", &["hooks"]),
