@@ -129,6 +129,7 @@ fn the_file_at_the_root_writes_the_defaults_out() {
     assert_eq!(written.staging.expire_after, by_default.staging.expire_after);
     assert_eq!(written.staging.unplaced_memory, by_default.staging.unplaced_memory);
     assert_eq!(written.events, by_default.events);
+    assert_eq!(written.hooks, by_default.hooks);
     let relay = Bench::new(RELAY).config();
     assert_eq!(written.collections["societes"].max_file_size, relay.collections["societes"].max_file_size);
 }

@@ -2,6 +2,7 @@
 //! (`on_failure`). The client learns that the hook could not be carried out; why stands in the log.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -54,7 +55,16 @@ impl HookChain for Hooks {
 
     async fn validate(&self, uses: &[HookUse<OnCheckFailure>], file: &Candidate) -> Verdict {
         for hook in uses.iter().filter(|hook| hook.is_for(&file.file_name)) {
-            let issues = match self.ask_to_validate(hook, file).await {
+            let before = Mark::of(file);
+            let answer = self.ask_to_validate(hook, file).await;
+            let issues = match answer {
+                _ if Mark::of(file) != before => {
+                    let Candidate { collection, tenant, file_name, .. } = file;
+                    let changed = "a file changed while a check looked at it";
+                    tracing::error!(hook = %hook.plugin, collection, tenant, file_name, "{changed}");
+                    let message = format!("the file changed while the check `{}` looked at it", hook.plugin);
+                    vec![Issue { path: String::new(), code: "hook-changed-file".to_owned(), message }]
+                }
                 Ok(sdk::Verdict::Accept) => continue,
                 Ok(sdk::Verdict::Reject(issues)) => issues.into_iter().map(Issue::from).collect(),
                 Err(failure) => {
@@ -134,6 +144,18 @@ impl Hooks {
             bounded(hook.timeout, effort, async move { plugin.validate(&file).await })
         };
         with_retries(hook, call).await
+    }
+}
+
+/// What a file that lies on this machine was like. A plugin is shown where it lies, and must not write there: what would be published
+/// is not what was checked. That is asked here and not of the plugin, which may have run out of time.
+#[derive(Debug, PartialEq, Eq)]
+struct Mark(Option<(u64, SystemTime)>);
+
+impl Mark {
+    fn of(file: &Candidate) -> Self {
+        let metadata = file.content.local_path().and_then(|path| std::fs::metadata(path).ok());
+        Self(metadata.and_then(|metadata| Some((metadata.len(), metadata.modified().ok()?))))
     }
 }
 

@@ -52,6 +52,24 @@ fn candidate(content: impl Into<Bytes>) -> Candidate {
     }
 }
 
+/// Content in a file that a plugin is shown.
+struct OnDisk(tempfile::NamedTempFile);
+
+#[async_trait]
+impl Content for OnDisk {
+    async fn read_at(&self, _: u64, _: usize) -> io::Result<Bytes> {
+        Ok(Bytes::new())
+    }
+
+    fn stream(self: Arc<Self>, _: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
+        stream::empty().boxed()
+    }
+
+    fn local_path(&self) -> Option<std::path::PathBuf> {
+        Some(self.0.path().to_owned())
+    }
+}
+
 /// With a deadline that no busy machine reaches.
 fn hook<F: Default>(plugin: &str) -> HookUse<F> {
     HookUse {
@@ -101,6 +119,8 @@ enum Does {
     Hang(Arc<Notify>),
     /// Keeps its thread until it is let go.
     Block(Arc<AtomicBool>),
+    /// Writes to the file that it is shown, and comes to no end.
+    Spoil,
     /// Reads all by the stream, and notes the longest piece and the sum.
     Stream(Arc<AtomicUsize>, Arc<AtomicU64>),
 }
@@ -207,6 +227,10 @@ impl Validate for Test {
                 while !let_go.load(Ordering::SeqCst) {
                     std::thread::yield_now();
                 }
+            }
+            Does::Spoil => {
+                std::fs::write(file.local_path().unwrap(), "spoilt").unwrap();
+                std::future::pending::<()>().await;
             }
             Does::Stream(longest, sum) => {
                 let mut stream = file.stream();
@@ -522,4 +546,14 @@ async fn instances_are_closed_when_nobody_has_them_any_more() {
     assert!(plugin.closed.notified().now_or_never().is_none(), "a request has them still");
     drop(held);
     plugin.closed.notified().await;
+}
+
+/// Whatever a failure means: what would be let through is not what came.
+#[tokio::test]
+async fn a_file_that_a_check_wrote_to_is_rejected() {
+    let hooks = hooks([("spoils", plugin(Does::Spoil))]);
+    let lenient = HookUse { on_failure: OnCheckFailure::Accept, ..impatient("spoils") };
+    let content = Arc::new(OnDisk(tempfile::NamedTempFile::new().unwrap()));
+    let verdict = hooks.validate(&[lenient], &Candidate { content, ..candidate("") }).await;
+    assert_eq!(codes(&verdict), ["hook-changed-file"]);
 }

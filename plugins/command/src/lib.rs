@@ -126,7 +126,11 @@ impl PostAssembly for Command {
                 false => heard.read(Answer::follow_up),
             }
         };
-        asked.instrument(span).await
+        match asked.instrument(span).await {
+            // A program that is missing while somebody replaces it is there again at the next attempt: what is owed is not lost by it.
+            Err(error) if error.kind == ErrorKind::Config => Ok(FollowUp::retry(error.to_string())),
+            answer => answer,
+        }
     }
 
     fn reads_content(&self) -> bool {
