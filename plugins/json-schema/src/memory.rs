@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_plugin_sdk::units::ByteSize;
 use tidegate_plugin_sdk::{ErrorKind, PluginError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,7 +14,7 @@ const UNIT: u64 = 1024;
 
 #[derive(Debug, Clone)]
 pub struct Budget {
-    bytes: u64,
+    allowed: ByteSize,
     free: Arc<Semaphore>,
 }
 
@@ -26,9 +27,9 @@ pub struct Reservation {
 }
 
 impl Budget {
-    pub fn new(bytes: u64) -> Self {
-        let units = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { bytes, free: Arc::new(Semaphore::new(units)) }
+    pub fn new(allowed: ByteSize) -> Self {
+        let units = usize::try_from(allowed.get().div_ceil(UNIT)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { allowed, free: Arc::new(Semaphore::new(units)) }
     }
 
     /// Takes what a document of this size takes as a rule. It does not wait: whoever waits here holds a file, and maybe others up.
@@ -51,14 +52,13 @@ impl Budget {
     }
 
     fn exceeded(&self, bytes: u64) -> PluginError {
-        let total = self.bytes;
-        if bytes > total {
-            let context =
-                format!("a document takes {bytes} bytes of memory, and `memory` allows {total} for all of them");
+        let (allowed, takes) = (self.allowed, ByteSize::bytes(bytes));
+        if bytes > allowed.get() {
+            let context = format!("a document takes {takes} of memory, and `memory` allows {allowed} for all of them");
             return PluginError::permanent(ErrorKind::Limit, context);
         }
         let context = format!(
-            "a document takes {bytes} bytes of memory, and others use too much of the {total} that `memory` allows"
+            "a document takes {takes} of memory, and others use too much of the {allowed} that `memory` allows"
         );
         PluginError::retryable(ErrorKind::Limit, context)
     }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_reservation_is_given_back() {
-        let budget = Budget::new(100 * UNIT);
+        let budget = Budget::new(ByteSize::bytes(100 * UNIT));
         let held = budget.reserve_for(6 * UNIT).unwrap();
         let error = budget.reserve_for(5 * UNIT).unwrap_err();
         assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, true), "{error}");
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_never_fits_is_no_matter_of_time() {
-        let budget = Budget::new(100 * UNIT);
+        let budget = Budget::new(ByteSize::bytes(100 * UNIT));
         let mut held = budget.reserve_for(UNIT).unwrap();
         held.grow_to(100 * UNIT).unwrap();
         assert_eq!(budget.free.available_permits(), 0);

@@ -6,6 +6,7 @@ use std::{fs, io};
 use tempfile::TempDir;
 use tidegate_plugin_json_schema::{Config, Format, JsonSchema};
 use tidegate_plugin_sdk::testing::MemoryFile;
+use tidegate_plugin_sdk::units::ByteSize;
 use tidegate_plugin_sdk::{
     Build, ByteStream, Bytes, ErrorKind, FileHandle, Issue, Metadata, Plugin, PluginError, Validate, Verdict,
     async_trait,
@@ -213,7 +214,12 @@ async fn lines_are_the_same_whatever_the_pieces_are() {
 
 #[tokio::test]
 async fn a_file_of_lines_may_be_larger_than_the_memory() {
-    let config = Config { format: Format::Ndjson, max_document: 1000, memory: 10_240, ..Config::default() };
+    let config = Config {
+        format: Format::Ndjson,
+        max_document: ByteSize::bytes(1000),
+        memory: ByteSize::bytes(10_240),
+        ..Config::default()
+    };
     let check = accounts(config);
     let line = many_accounts(5).replace('\n', "");
     assert_eq!(issues(&check, format!("{line}\n").repeat(10_000)).await, []);
@@ -226,12 +232,15 @@ async fn a_file_of_lines_may_be_larger_than_the_memory() {
 
 #[tokio::test]
 async fn a_document_past_a_bound_is_a_failure_that_says_which() {
-    let check = accounts(Config { max_document: 100, ..Config::default() });
+    let check = accounts(Config { max_document: ByteSize::bytes(100), ..Config::default() });
     let error = try_issues(&check, many_accounts(10)).await.unwrap_err();
     assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, false));
     assert!(error.context.contains("`max_document`"), "{error}");
 
-    let check = with_schema("true", Config { max_document: 10_000, memory: 100_000, ..Config::default() });
+    let check = with_schema(
+        "true",
+        Config { max_document: ByteSize::bytes(10_000), memory: ByteSize::bytes(100_000), ..Config::default() },
+    );
     let error = try_issues(&check, format!("[{}1]", "1,".repeat(4_900))).await.unwrap_err();
     assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, false));
     assert!(error.context.contains("`memory`"), "{error}");
@@ -288,7 +297,7 @@ async fn a_content_that_cannot_be_read_is_an_error_and_no_verdict() {
 
 #[test]
 fn options_that_are_wrong_are_told_at_once_with_what_to_write() {
-    let wrong = Config { max_depth: 0, memory: 1, ..config("none.json") };
+    let wrong = Config { max_depth: 0, memory: ByteSize::bytes(1), ..config("none.json") };
     let issues = JsonSchema::check(&wrong, examples());
     let options: Vec<_> = issues.iter().map(|issue| issue.option.as_str()).collect();
     assert_eq!(options, ["schema", "memory", "max_depth"]);
@@ -325,7 +334,8 @@ impl FileHandle for Slow {
 
 #[tokio::test]
 async fn documents_share_the_memory() {
-    let check = with_schema("true", Config { max_document: 1 << 20, memory: 10 << 20, ..Config::default() });
+    let check =
+        with_schema("true", Config { max_document: ByteSize::mib(1), memory: ByteSize::mib(10), ..Config::default() });
     let large = format!("[{}1]", "1000000000,".repeat(90_000));
     let slow = Slow { file: MemoryFile::new("slow.json", large.clone()), go: Notify::new() };
     let second = async {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use jsonschema::{Retrieve, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde_json::Value;
+use tidegate_plugin_sdk::units::ByteSize;
 
 /// Larger than anybody's schema.
-const LARGEST: u64 = 16 << 20;
+const LARGEST: ByteSize = ByteSize::mib(16);
 
 /// All but what a path of a URI takes as it is.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -57,9 +58,9 @@ pub fn read(path: &Path) -> Result<Value, String> {
         return Err(format!("{} is no file", path.display()));
     }
     let mut text = Vec::new();
-    fs::File::open(path).map_err(cannot)?.take(LARGEST + 1).read_to_end(&mut text).map_err(cannot)?;
-    if text.len() as u64 > LARGEST {
-        return Err(format!("{} is larger than {LARGEST} bytes", path.display()));
+    fs::File::open(path).map_err(cannot)?.take(LARGEST.get() + 1).read_to_end(&mut text).map_err(cannot)?;
+    if text.len() as u64 > LARGEST.get() {
+        return Err(format!("{} is larger than {LARGEST}", path.display()));
     }
     serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
