@@ -34,8 +34,8 @@ pub struct Config {
     pub format: Format,
     /// The largest document that is checked; with `ndjson`, the longest line. At most 1 GiB.
     pub max_document: ByteSize,
-    /// How much memory all documents that are being checked may take at once. A document counts ten times its size, or what it takes if
-    /// that is more; so at least ten times `max_document`.
+    /// How much memory all documents that are being checked, by this instance and any other, may take at once for this instance to take
+    /// in one more. A document counts ten times its size, or what it takes if that is more; so at least ten times `max_document`.
     pub memory: ByteSize,
     /// How many issues a rejected file lists at most, from 1 to 10,000; one more says that there are more.
     pub max_issues: usize,

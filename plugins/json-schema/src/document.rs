@@ -166,7 +166,7 @@ mod tests {
     use tidegate_plugin_sdk::units::ByteSize;
 
     fn parse(text: &str, max_depth: usize) -> Result<Document<'_>, Unreadable> {
-        Document::parse(text, max_depth, &mut Budget::new(ByteSize::mib(1)).reserve_for(100).unwrap())
+        Document::parse(text, max_depth, &mut Budget::apart(ByteSize::mib(1)).reserve_for(100).unwrap())
     }
 
     fn names(text: &str) -> Vec<(String, String)> {
@@ -233,7 +233,7 @@ mod tests {
     fn a_document_that_takes_more_than_ten_times_its_size_gets_it_from_the_budget_or_fails() {
         let text = format!("[{}1]", "1,".repeat(10_000));
         let takes = |budget: ByteSize| {
-            let mut memory = Budget::new(budget).reserve_for(1000).unwrap();
+            let mut memory = Budget::apart(budget).reserve_for(1000).unwrap();
             Document::parse(&text, 9, &mut memory).map(|_| memory.bytes())
         };
         assert!(takes(ByteSize::mib(10)).unwrap() >= 240_000);

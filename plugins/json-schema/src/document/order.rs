@@ -110,7 +110,7 @@ mod tests {
     use tidegate_plugin_sdk::units::ByteSize;
 
     fn with<T>(text: &str, then: impl FnOnce(&Item<'_>) -> T) -> T {
-        let mut memory = Budget::new(ByteSize::mib(1)).reserve_for(100).unwrap();
+        let mut memory = Budget::apart(ByteSize::mib(1)).reserve_for(100).unwrap();
         then(&Document::parse(text, 9, &mut memory).unwrap().root)
     }
 
