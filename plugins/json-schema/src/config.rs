@@ -1,6 +1,7 @@
 //! The options of the `json-schema` check.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_plugin_sdk::OptionIssue;
@@ -8,7 +9,7 @@ use tidegate_plugin_sdk::schemars::{self, JsonSchema};
 use tidegate_plugin_sdk::units::ByteSize;
 
 use crate::memory::TIMES_ITS_SIZE;
-use crate::schema::Schema;
+use crate::schema::{Hosts, Source};
 
 /// Parsing and checking are recursive, and have to fit into a thread's stack.
 const DEEPEST: usize = 128;
@@ -30,6 +31,9 @@ pub enum Format {
 pub struct Config {
     /// The file with the JSON Schema; a relative path counts from the folder of the configuration. There is no check without it.
     pub schema: Option<PathBuf>,
+    /// The hosts that `$ref` may reach beside files, by their exact names: `example.org` or `example.org:8443` over https,
+    /// `http://example.org` over http.
+    pub allowed_hosts: Vec<String>,
     /// What a file holds: one JSON text, or one on each line (a file of any length).
     pub format: Format,
     /// The largest document that is checked; with `ndjson`, the longest line. At most 1 GiB.
@@ -47,6 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             schema: None,
+            allowed_hosts: Vec::new(),
             format: Format::Json,
             max_document: ByteSize::mib(32),
             memory: ByteSize::mib(384),
@@ -58,11 +63,13 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn issues(&self, base: &Path) -> Vec<OptionIssue> {
-        let mut issues = Vec::new();
+        let (hosts, wrong) = Hosts::parse(&self.allowed_hosts);
+        let mut issues: Vec<_> = wrong.into_iter().map(|message| OptionIssue::new("allowed_hosts", message)).collect();
         match &self.schema {
             None => issues.push(OptionIssue::new("schema", "is missing; name a file with a JSON Schema")),
             Some(path) => {
-                if let Err(message) = Schema::load(path, base) {
+                let compiled = Source::read(path, base, hosts).and_then(|source| source.compile(Arc::default()));
+                if let Err(message) = compiled {
                     issues.push(OptionIssue::new("schema", message));
                 }
             }
