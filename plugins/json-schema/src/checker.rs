@@ -1,5 +1,6 @@
 //! Checks one document, in bounded memory: what a file in `json` is, and a line of one in `ndjson`.
 
+use tidegate_plugin_sdk::units::ByteSize;
 use tidegate_plugin_sdk::{ErrorKind, Issue, PluginError};
 
 use crate::config::Config;
@@ -11,7 +12,7 @@ use crate::schema::Schema;
 pub struct Checker {
     schema: Schema,
     budget: Budget,
-    pub max_document: u64,
+    pub max_document: ByteSize,
     max_issues: usize,
     max_depth: usize,
 }
@@ -33,9 +34,8 @@ impl Checker {
 
     /// The memory for a document of this size. `what` it is stands in the error.
     pub fn reserve(&self, size: u64, what: &dyn std::fmt::Display) -> Result<Reservation, PluginError> {
-        let largest = self.max_document;
-        if size > largest {
-            let context = format!("{what} has more bytes than the {largest} that `max_document` allows");
+        if size > self.max_document.get() {
+            let context = format!("{what} is larger than the {} that `max_document` allows", self.max_document);
             return Err(PluginError::permanent(ErrorKind::Limit, context));
         }
         self.budget.reserve_for(size)

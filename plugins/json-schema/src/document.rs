@@ -163,9 +163,10 @@ impl<'d> Members<'d> {
 mod tests {
     use super::*;
     use crate::memory::Budget;
+    use tidegate_plugin_sdk::units::ByteSize;
 
     fn parse(text: &str, max_depth: usize) -> Result<Document<'_>, Unreadable> {
-        Document::parse(text, max_depth, &mut Budget::new(1 << 20).reserve_for(100).unwrap())
+        Document::parse(text, max_depth, &mut Budget::apart(ByteSize::mib(1)).reserve_for(100).unwrap())
     }
 
     fn names(text: &str) -> Vec<(String, String)> {
@@ -231,12 +232,12 @@ mod tests {
     #[test]
     fn a_document_that_takes_more_than_ten_times_its_size_gets_it_from_the_budget_or_fails() {
         let text = format!("[{}1]", "1,".repeat(10_000));
-        let takes = |budget: u64| {
-            let mut memory = Budget::new(budget).reserve_for(1000).unwrap();
+        let takes = |budget: ByteSize| {
+            let mut memory = Budget::apart(budget).reserve_for(1000).unwrap();
             Document::parse(&text, 9, &mut memory).map(|_| memory.bytes())
         };
-        assert!(takes(10 << 20).unwrap() >= 240_000);
-        assert!(matches!(takes(200_000), Err(Unreadable::Memory(_))));
+        assert!(takes(ByteSize::mib(10)).unwrap() >= 240_000);
+        assert!(matches!(takes(ByteSize::bytes(200_000)), Err(Unreadable::Memory(_))));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod config;
 mod document;
 mod lines;
 mod memory;
+mod remote;
 mod report;
 mod schema;
 mod view;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 use checker::Checker;
 pub use config::{Config, Format};
 use lines::Lines;
+use remote::Remote;
 use report::Report;
-use schema::Schema;
+use schema::{Compiled, Hosts, Source};
 use tidegate_plugin_sdk::{
     Build, ErrorKind, FileHandle, OptionIssue, Pieces, Plugin, PluginError, Validate, Verdict, async_trait,
     read_beginning,
@@ -25,14 +27,26 @@ use tidegate_plugin_sdk::{
 /// So many bytes are checked in less time than it takes to give them to another thread and wait.
 const SMALL: u64 = 64 * 1024;
 
-/// The check: a compiled schema, and the memory that its documents may take.
+/// The check of files against a schema.
 pub struct JsonSchema {
-    checker: Arc<Checker>,
+    schema: Availability,
     format: Format,
 }
 
+/// Whether all that the schema refers to was there when the instance was made.
+enum Availability {
+    Compiled(Arc<Checker>),
+    Remote(Remote),
+}
+
 #[async_trait]
-impl Plugin for JsonSchema {}
+impl Plugin for JsonSchema {
+    async fn close(&self) {
+        if let Availability::Remote(remote) = &self.schema {
+            remote.stop();
+        }
+    }
+}
 
 impl Build for JsonSchema {
     const KIND: &'static str = "json-schema";
@@ -45,53 +59,61 @@ impl Build for JsonSchema {
     fn build(config: Config, base: &Path) -> Result<Self, PluginError> {
         let wrong = |message: String| PluginError::permanent(ErrorKind::Config, format!("schema: {message}"));
         let path = config.schema.as_deref().ok_or_else(|| wrong("is missing".to_owned()))?;
-        let schema = Schema::load(path, base).map_err(wrong)?;
-        Ok(Self { checker: Arc::new(Checker::new(schema, &config)), format: config.format })
+        let (hosts, _) = Hosts::parse(&config.allowed_hosts);
+        let source = Source::read(path, base, hosts).map_err(wrong)?;
+        let format = config.format;
+        let schema = match source.compile(Arc::default()).map_err(wrong)? {
+            Compiled::Whole(schema) => Availability::Compiled(Arc::new(Checker::new(schema, &config))),
+            Compiled::Lacking(_) => Availability::Remote(Remote::new(source, config)),
+        };
+        Ok(Self { schema, format })
     }
 }
 
 #[async_trait]
 impl Validate for JsonSchema {
     async fn validate(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
+        let checker = match &self.schema {
+            Availability::Compiled(checker) => checker,
+            Availability::Remote(remote) => &remote.checker().await?,
+        };
         match self.format {
-            Format::Json => self.check_document(file).await,
-            Format::Ndjson => self.check_lines(file).await,
+            Format::Json => check_document(checker, file).await,
+            Format::Ndjson => check_lines(checker, file).await,
         }
     }
 }
 
-impl JsonSchema {
-    async fn check_document(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
-        let size = file.metadata().size;
-        let mut memory = self.checker.reserve(size, &"the file")?;
-        let content = read_beginning(file, size as usize).await?;
-        let checker = self.checker.clone();
-        let report = run(size, self.checker.report(), move |report| checker.check(&content, None, &mut memory, report));
-        Ok(report.await?.verdict())
-    }
+async fn check_document(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
+    let size = file.metadata().size;
+    let mut memory = checker.reserve(size, &"the file")?;
+    let content = read_beginning(file, size as usize).await?;
+    let checker = checker.clone();
+    let report = run(size, checker.report(), move |report| checker.check(&content, None, &mut memory, report));
+    Ok(report.await?.verdict())
+}
 
-    async fn check_lines(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
-        let mut report = self.checker.report();
-        let mut lines = Lines::default();
-        let mut pieces = Pieces::of(file);
-        while let Some(piece) = pieces.next().await? {
-            for block in lines.push(&self.checker, &piece)? {
-                report = self.check_block(block, report).await?;
-            }
-            if report.is_complete() {
-                return Ok(report.verdict());
-            }
+async fn check_lines(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
+    let mut report = checker.report();
+    let mut lines = Lines::default();
+    let mut pieces = Pieces::of(file);
+    while let Some(piece) = pieces.next().await? {
+        for block in lines.push(checker, &piece)? {
+            report = check_block(checker, block, report).await?;
         }
-        if let Some(block) = lines.finish() {
-            report = self.check_block(block, report).await?;
+        if report.is_complete() {
+            return Ok(report.verdict());
         }
-        Ok(report.verdict())
     }
+    if let Some(block) = lines.finish() {
+        report = check_block(checker, block, report).await?;
+    }
+    Ok(report.verdict())
+}
 
-    async fn check_block(&self, block: lines::Block, report: Report) -> Result<Report, PluginError> {
-        let checker = self.checker.clone();
-        run(block.bytes.len() as u64, report, move |report| lines::check(&checker, block, report)).await
-    }
+async fn check_block(checker: &Arc<Checker>, block: lines::Block, report: Report) -> Result<Report, PluginError> {
+    let checker = checker.clone();
+    run(block.bytes.len() as u64, report, move |report| lines::check(&checker, block, report)).await
 }
 
 /// Small work here, large work where it holds nobody up. That goes on if the caller is dropped, and holds its memory until it ends.

@@ -63,7 +63,7 @@ impl Lines {
         let line = self.before + 1;
         let content = size - u64::from(bytes.ends_with(b"\n"));
         let reserved = match self.memory.take() {
-            Some(mut memory) if content <= checker.max_document => memory.grow_to(2 * size).map(|()| memory),
+            Some(mut memory) if content <= checker.max_document.get() => memory.grow_to(2 * size).map(|()| memory),
             _ => checker.reserve(content, &format_args!("line {line}")),
         };
         self.memory = Some(reserved?);

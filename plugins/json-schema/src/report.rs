@@ -176,7 +176,8 @@ fn shown(value: &Value) -> String {
     cut(&value.to_string(), LONGEST_PART)
 }
 
-fn cut(text: &str, length: usize) -> String {
+/// At most so many bytes of a text, and a sign that it was longer.
+pub fn cut(text: &str, length: usize) -> String {
     if text.len() <= length {
         return text.to_owned();
     }

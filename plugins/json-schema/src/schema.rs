@@ -2,22 +2,46 @@
 
 mod cycles;
 mod files;
+mod hosts;
+mod reach;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, Registry, ValidationError, Validator};
+use serde_json::Value;
 
 use crate::view::Viewed;
 use files::Files;
+pub use files::LARGEST;
+pub use hosts::Hosts;
+use reach::Reach;
+pub use reach::{Fetched, Lacking, file_named_in};
 
 pub struct Schema {
     pub validator: Validator<Viewed>,
 }
 
-impl Schema {
-    /// The compiled schema of a file; or what is wrong with it, for whoever wrote it.
-    pub fn load(path: &Path, base: &Path) -> Result<Self, String> {
+/// The file of a schema as it is written, and what it may refer to.
+pub struct Source {
+    path: PathBuf,
+    contents: Value,
+    draft: Draft,
+    files: Files,
+    hosts: Hosts,
+}
+
+pub enum Compiled {
+    Whole(Schema),
+    /// It refers to what is not there yet.
+    Lacking(Lacking),
+}
+
+impl Source {
+    /// Reads a schema and holds it against its draft; or says what is wrong with it, for whoever wrote it.
+    pub fn read(path: &Path, base: &Path, hosts: Hosts) -> Result<Self, String> {
         let path = base.join(path);
         let path = fs::canonicalize(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let contents = files::read(&path)?;
@@ -32,31 +56,46 @@ impl Schema {
         let folders =
             [Some(base), path.parent()].into_iter().flatten().filter_map(|folder| fs::canonicalize(folder).ok());
         let files = Files::new(folders.collect());
-        let location = files::address_of(&path);
-        let explain =
-            |what: &dyn std::fmt::Display| format!("{} is no schema that can be used: {what}", path.display());
+        let source = Self { path, contents, draft, files, hosts };
+        jsonschema::meta::validate(&source.contents).map_err(|error| source.explain(placed(&error)))?;
+        Ok(source)
+    }
 
-        jsonschema::meta::validate(&contents).map_err(|error| explain(&placed(&error)))?;
+    /// Compiles it with what was fetched; or says what else it takes. What is wrong can be seen before all is there, but not all of it.
+    pub fn compile(&self, fetched: Arc<Fetched>) -> Result<Compiled, String> {
+        let location = files::address_of(&self.path);
+        let reach = Reach::new(self.files.clone(), self.hosts.clone(), fetched);
         let registry = Registry::new()
-            .retriever(files.clone())
-            .draft(draft)
-            .add(&location, draft.create_resource_ref(&contents))
+            .retriever(reach.clone())
+            .draft(self.draft)
+            .add(&location, self.draft.create_resource_ref(&self.contents))
             .and_then(|registry| registry.prepare())
-            .map_err(|error| explain(&error))?;
-        let root = jsonschema::uri::from_str(&location).map_err(|error| explain(&error))?;
-        if let Some(reference) = cycles::endless_reference(&contents, draft, registry.resolver(root)) {
-            return Err(explain(&format_args!(
+            .map_err(|error| self.explain(error))?;
+        let root = jsonschema::uri::from_str(&location).map_err(|error| self.explain(error))?;
+        if let Some(reference) = cycles::endless_reference(&self.contents, self.draft, registry.resolver(root)) {
+            return Err(self.explain(format_args!(
                 "its `$ref` to `{reference}` leads back to itself, so that no value ever meets a condition; \
                  put a `properties` or `items` between the two"
             )));
         }
-        let validator = jsonschema::options_for::<Viewed>()
-            .with_draft(draft)
+        let built = jsonschema::options_for::<Viewed>()
+            .with_draft(self.draft)
             .with_base_uri(location)
-            .with_retriever(files)
-            .build(&contents)
-            .map_err(|error| explain(&placed(&error)))?;
-        Ok(Self { validator })
+            .with_retriever(reach.clone())
+            .build(&self.contents);
+        let lacking = reach.lacking();
+        match built {
+            Ok(validator) if lacking.is_empty() => Ok(Compiled::Whole(Schema { validator })),
+            // What stands in for what is lacking has nothing in it that a reference could lead to.
+            Err(error) if lacking.is_empty() || !matches!(error.kind(), ValidationErrorKind::Referencing(_)) => {
+                Err(self.explain(placed(&error)))
+            }
+            _ => Ok(Compiled::Lacking(lacking)),
+        }
+    }
+
+    fn explain(&self, what: impl std::fmt::Display) -> String {
+        format!("{} is no schema that can be used: {what}", self.path.display())
     }
 }
 
@@ -87,8 +126,18 @@ mod tests {
         }
 
         fn load(&self, name: &str) -> Result<(), String> {
-            Schema::load(Path::new(name), self.0.path()).map(drop)
+            load(name, self.0.path(), &[]).map(|lacking| assert_eq!(lacking, [""; 0]))
         }
+    }
+
+    /// What the schema lacks, if nothing is wrong with it.
+    fn load(name: &str, base: &Path, hosts: &[&str]) -> Result<Vec<String>, String> {
+        let hosts: Vec<_> = hosts.iter().map(|name| (*name).to_owned()).collect();
+        let source = Source::read(Path::new(name), base, Hosts::parse(&hosts).0)?;
+        Ok(match source.compile(Arc::default())? {
+            Compiled::Whole(_) => Vec::new(),
+            Compiled::Lacking(lacking) => lacking.into_keys().collect(),
+        })
     }
 
     fn problem(contents: Value) -> String {
@@ -184,9 +233,33 @@ mod tests {
             ("none.json", "gone.json"),
             ("etc.json", "outside"),
         ] {
-            let message = Schema::load(Path::new(name), &base).err().unwrap();
+            let message = load(name, &base, &[]).unwrap_err();
             assert!(message.contains(part), "{name}: {message}");
         }
+    }
+
+    #[test]
+    fn what_is_on_an_allowed_host_is_lacking_and_no_mistake() {
+        let address = "https://example.org/a.json";
+        for draft in [
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/draft-06/schema#",
+            "http://json-schema.org/draft-07/schema#",
+            "https://json-schema.org/draft/2019-09/schema",
+            "https://json-schema.org/draft/2020-12/schema",
+        ] {
+            for fragment in ["", "#", "#/definitions/a", "#anchor"] {
+                let schema = json!({"$schema": draft, "properties": {"a": {"$ref": format!("{address}{fragment}")}}});
+                let folder = Folder::new(&[("schema.json", schema)]);
+                let lacking = load("schema.json", folder.0.path(), &["example.org"]);
+                assert_eq!(lacking, Ok(vec![address.to_owned()]), "{draft} {fragment}");
+            }
+        }
+        // Also where nothing but an `$id` says that it is on a host.
+        let schema = json!({"$id": "https://example.org/b.json", "$ref": "a.json", "$defs": {"a": {"$ref": "c.json"}}});
+        let folder = Folder::new(&[("schema.json", schema)]);
+        let lacking = load("schema.json", folder.0.path(), &["example.org"]).unwrap();
+        assert_eq!(lacking, ["https://example.org/a.json", "https://example.org/c.json"]);
     }
 
     #[test]

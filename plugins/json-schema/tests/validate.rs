@@ -1,65 +1,21 @@
 //! The check through the contract: documents, lines, drafts, bounds.
 
-use std::path::Path;
-use std::{fs, io};
+mod support;
 
-use tempfile::TempDir;
+use std::fs;
+
+use support::{accounts, examples, issues, many_accounts, try_issues, with_schema};
 use tidegate_plugin_json_schema::{Config, Format, JsonSchema};
 use tidegate_plugin_sdk::testing::MemoryFile;
-use tidegate_plugin_sdk::{
-    Build, ByteStream, Bytes, ErrorKind, FileHandle, Issue, Metadata, Plugin, PluginError, Validate, Verdict,
-    async_trait,
-};
-use tokio::sync::Notify;
-
-fn examples() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"))
-}
+use tidegate_plugin_sdk::units::ByteSize;
+use tidegate_plugin_sdk::{Build, ErrorKind, Plugin, Validate, Verdict};
 
 fn config(schema: &str) -> Config {
     Config { schema: Some(schema.into()), ..Config::default() }
 }
 
-fn build(config: Config, base: &Path) -> JsonSchema {
-    assert_eq!(JsonSchema::check(&config, base), []);
-    JsonSchema::build(config, base).unwrap()
-}
-
-fn accounts(config: Config) -> JsonSchema {
-    build(Config { schema: Some("comptes.schema.json".into()), ..config }, examples())
-}
-
-/// A check of documents against the schema in `text`.
-fn with_schema(text: &str, config: Config) -> JsonSchema {
-    let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("schema.json"), text).unwrap();
-    build(Config { schema: Some("schema.json".into()), ..config }, folder.path())
-}
-
-async fn try_issues(check: &JsonSchema, content: impl Into<Vec<u8>>) -> Result<Vec<Issue>, PluginError> {
-    let file = MemoryFile::new("comptes_2024.json", content.into()).in_pieces_of(10_000);
-    Ok(match check.validate(&file).await? {
-        Verdict::Accept => Vec::new(),
-        Verdict::Reject(issues) => {
-            assert!(!issues.is_empty());
-            issues
-        }
-    })
-}
-
-/// Path and code of each issue.
-async fn issues(check: &JsonSchema, content: impl Into<Vec<u8>>) -> Vec<(String, String)> {
-    let issues = try_issues(check, content).await.unwrap();
-    issues.into_iter().map(|issue| (issue.path, issue.code)).collect()
-}
-
 fn expected(issues: &[(&str, &str)]) -> Vec<(String, String)> {
     issues.iter().map(|(path, code)| ((*path).to_owned(), (*code).to_owned())).collect()
-}
-
-fn many_accounts(count: usize) -> String {
-    let account = r#"{"numero": "512000", "libelle": "Crédit agricole", "solde": 1250.40, "debit": 0}"#;
-    format!(r#"{{"annee": 2024, "comptes": [{}]}}"#, vec![account; count].join(",\n"))
 }
 
 #[tokio::test]
@@ -212,34 +168,6 @@ async fn lines_are_the_same_whatever_the_pieces_are() {
 }
 
 #[tokio::test]
-async fn a_file_of_lines_may_be_larger_than_the_memory() {
-    let config = Config { format: Format::Ndjson, max_document: 1000, memory: 10_240, ..Config::default() };
-    let check = accounts(config);
-    let line = many_accounts(5).replace('\n', "");
-    assert_eq!(issues(&check, format!("{line}\n").repeat(10_000)).await, []);
-    let error = try_issues(&check, format!("{line}\n{}", many_accounts(20).replace('\n', ""))).await.unwrap_err();
-    assert!(
-        error.kind == ErrorKind::Limit && error.context.contains("line 2") && error.context.contains("`max_document`"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn a_document_past_a_bound_is_a_failure_that_says_which() {
-    let check = accounts(Config { max_document: 100, ..Config::default() });
-    let error = try_issues(&check, many_accounts(10)).await.unwrap_err();
-    assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, false));
-    assert!(error.context.contains("`max_document`"), "{error}");
-
-    let check = with_schema("true", Config { max_document: 10_000, memory: 100_000, ..Config::default() });
-    let error = try_issues(&check, format!("[{}1]", "1,".repeat(4_900))).await.unwrap_err();
-    assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, false));
-    assert!(error.context.contains("`memory`"), "{error}");
-    // What was held is free again.
-    assert_eq!(issues(&check, format!("\"{}\"", "a".repeat(9_900))).await, []);
-}
-
-#[tokio::test]
 async fn a_list_of_issues_that_is_cut_says_so() {
     let wrong = |count: usize| format!("[{}]", vec!["\"a\""; count].join(","));
     for format in [Format::Json, Format::Ndjson] {
@@ -288,52 +216,11 @@ async fn a_content_that_cannot_be_read_is_an_error_and_no_verdict() {
 
 #[test]
 fn options_that_are_wrong_are_told_at_once_with_what_to_write() {
-    let wrong = Config { max_depth: 0, memory: 1, ..config("none.json") };
+    let wrong = Config { max_depth: 0, memory: ByteSize::bytes(1), ..config("none.json") };
     let issues = JsonSchema::check(&wrong, examples());
     let options: Vec<_> = issues.iter().map(|issue| issue.option.as_str()).collect();
     assert_eq!(options, ["schema", "memory", "max_depth"]);
     assert!(issues[0].message.contains("none.json"), "{issues:?}");
     assert_eq!(JsonSchema::check(&Config::default(), examples())[0].option, "schema");
     assert!(JsonSchema::build(Config::default(), examples()).is_err());
-}
-
-/// A file that is read when it is told to be, so that its check holds memory until then.
-struct Slow {
-    file: MemoryFile,
-    go: Notify,
-}
-
-#[async_trait]
-impl FileHandle for Slow {
-    fn metadata(&self) -> &Metadata {
-        self.file.metadata()
-    }
-
-    async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
-        self.go.notified().await;
-        self.file.read_at(offset, length).await
-    }
-
-    fn stream(&self) -> ByteStream<'_> {
-        self.file.stream()
-    }
-
-    fn local_path(&self) -> Option<&Path> {
-        None
-    }
-}
-
-#[tokio::test]
-async fn documents_share_the_memory() {
-    let check = with_schema("true", Config { max_document: 1 << 20, memory: 10 << 20, ..Config::default() });
-    let large = format!("[{}1]", "1000000000,".repeat(90_000));
-    let slow = Slow { file: MemoryFile::new("slow.json", large.clone()), go: Notify::new() };
-    let second = async {
-        let error = try_issues(&check, large.clone()).await.unwrap_err();
-        assert!(error.retryable && error.context.contains("`memory`"), "{error}");
-        slow.go.notify_one();
-    };
-    let (first, ()) = tokio::join!(check.validate(&slow), second);
-    assert_eq!(first.unwrap(), Verdict::Accept);
-    assert_eq!(issues(&check, large).await, []);
 }

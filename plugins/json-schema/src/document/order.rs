@@ -107,9 +107,10 @@ mod tests {
     use super::*;
     use crate::document::Document;
     use crate::memory::Budget;
+    use tidegate_plugin_sdk::units::ByteSize;
 
     fn with<T>(text: &str, then: impl FnOnce(&Item<'_>) -> T) -> T {
-        let mut memory = Budget::new(1 << 20).reserve_for(100).unwrap();
+        let mut memory = Budget::apart(ByteSize::mib(1)).reserve_for(100).unwrap();
         then(&Document::parse(text, 9, &mut memory).unwrap().root)
     }
 

@@ -1,16 +1,19 @@
-//! What `$ref` reaches beside its own file: files of this machine, in the folders that the operator has named by naming the schema.
+//! The files that `$ref` reaches: those in the folders that the operator has named by naming the schema.
 
-use std::error::Error;
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use jsonschema::{Retrieve, Uri};
+use jsonschema::Uri;
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde_json::Value;
+use tidegate_plugin_sdk::units::ByteSize;
 
 /// Larger than anybody's schema.
-const LARGEST: u64 = 16 << 20;
+pub const LARGEST: ByteSize = ByteSize::mib(16);
 
 /// All but what a path of a URI takes as it is.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -19,18 +22,18 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'
 pub struct Files {
     /// Without symbolic links.
     folders: Vec<PathBuf>,
+    /// What was read of them, by its address: what was checked is what is compiled, however much later that is.
+    known: Arc<Mutex<HashMap<String, Value>>>,
 }
 
 impl Files {
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self { folders }
+        Self { folders, known: Arc::default() }
     }
 
-    fn find(&self, address: &Uri<String>) -> Result<Value, String> {
-        if address.scheme().as_str() != "file" {
-            return Err(format!(
-                "it is not on this machine, and `$ref` reaches local files only; put a copy of `{address}` beside the schema"
-            ));
+    pub fn find(&self, address: &Uri<String>) -> Result<Value, String> {
+        if let Some(contents) = self.known.lock().get(address.as_str()) {
+            return Ok(contents.clone());
         }
         let path = percent_decode_str(address.path().as_str()).decode_utf8().map_err(|error| error.to_string())?;
         let path = fs::canonicalize(&*path).map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -38,13 +41,9 @@ impl Files {
             let folders: Vec<_> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
             return Err(format!("{} is outside of {}; put a copy there", path.display(), folders.join(" and ")));
         }
-        read(&path)
-    }
-}
-
-impl Retrieve for Files {
-    fn retrieve(&self, address: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
-        Ok(self.find(address)?)
+        let contents = read(&path)?;
+        self.known.lock().insert(address.as_str().to_owned(), contents.clone());
+        Ok(contents)
     }
 }
 
@@ -57,9 +56,9 @@ pub fn read(path: &Path) -> Result<Value, String> {
         return Err(format!("{} is no file", path.display()));
     }
     let mut text = Vec::new();
-    fs::File::open(path).map_err(cannot)?.take(LARGEST + 1).read_to_end(&mut text).map_err(cannot)?;
-    if text.len() as u64 > LARGEST {
-        return Err(format!("{} is larger than {LARGEST} bytes", path.display()));
+    fs::File::open(path).map_err(cannot)?.take(LARGEST.get() + 1).read_to_end(&mut text).map_err(cannot)?;
+    if text.len() as u64 > LARGEST.get() {
+        return Err(format!("{} is larger than {LARGEST}", path.display()));
     }
     serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
