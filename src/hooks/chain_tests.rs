@@ -18,7 +18,8 @@ use tidegate_plugin_sdk::{Admit, ErrorKind, FileHandle, Plugin, PluginError, Pos
 use tokio::sync::Notify;
 
 use super::super::file::STRIDE;
-use super::super::instances::{BuildError, Instance};
+use super::super::instances::BuildError;
+use super::super::registry::Instance;
 use super::*;
 use crate::collection::{Collection, PathTemplate, Verify};
 use crate::files::port::Content;

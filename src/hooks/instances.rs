@@ -7,21 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tidegate_plugin_sdk::{Admit, Plugin, PluginError, PostAssembly, Stage, Validate};
+use tidegate_plugin_sdk::{PluginError, Stage};
 
 use super::config::{Options, PluginConfig};
-use super::registry;
+use super::registry::{self, Instance};
 use crate::collection::Collection;
 use crate::to_the_end::words_of;
-
-/// One instance, as each stage that it serves sees it.
-#[derive(Clone)]
-pub(super) struct Instance {
-    pub plugin: Arc<dyn Plugin>,
-    pub admit: Option<Arc<dyn Admit>>,
-    pub validate: Option<Arc<dyn Validate>>,
-    pub post_assembly: Option<Arc<dyn PostAssembly>>,
-}
 
 /// The hooks of one configuration. Dropping it closes the instances: whoever has a call under way holds it.
 pub struct Hooks {

@@ -5,13 +5,21 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidegate_plugin_sdk::schemars::schema_for;
-use tidegate_plugin_sdk::{Admit, Build, ErrorKind, PluginError, PostAssembly, Stage, Validate};
+use tidegate_plugin_sdk::{Admit, Build, ErrorKind, Plugin, PluginError, PostAssembly, Stage, Validate};
 
 use super::config::{Options, PluginKind};
-use super::instances::Instance;
 
 type Check = fn(&Options, &Path) -> Vec<(String, String)>;
 type MakeInstance = fn(&Options, &Path) -> Result<Instance, PluginError>;
+
+/// One instance, as each stage that it serves sees it.
+#[derive(Clone)]
+pub(super) struct Instance {
+    pub plugin: Arc<dyn Plugin>,
+    pub admit: Option<Arc<dyn Admit>>,
+    pub validate: Option<Arc<dyn Validate>>,
+    pub post_assembly: Option<Arc<dyn PostAssembly>>,
+}
 
 /// A kind of plugin.
 pub(super) struct Kind {

@@ -9,8 +9,8 @@ use tidegate_plugin_sdk::OptionIssue;
 use tidegate_plugin_sdk::schemars::{self, JsonSchema};
 use tidegate_plugin_sdk::units::ByteSize;
 
-use crate::folder::MARK;
 use crate::program::{PATH, Program, absolute};
+use crate::stragglers::MARK;
 
 /// The gateway's own is another in a terminal than in a service, and what `tidegate check` finds has to be what runs.
 pub const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

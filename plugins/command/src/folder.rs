@@ -11,9 +11,6 @@ use tempfile::Builder;
 
 use crate::stragglers;
 
-/// The variable that says to each process of a run which folder is its own. Processes are found by it.
-pub const MARK: &str = "TIDEGATE_RUN";
-
 /// In a private folder: where the command runs, and what it takes for its home.
 pub const HOME: &str = "home";
 /// In a private folder: where the content is. Apart from the home, for clients choose its name: a file `json.py` or `.curlrc` in the

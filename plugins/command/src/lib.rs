@@ -17,11 +17,12 @@ use std::time::Duration;
 use answer::{Answer, for_the_log, rejection};
 pub use config::{Config, Environment};
 use content::Content;
-use folder::{CONTENT, HOME, MARK};
+use folder::{CONTENT, HOME};
 use limits::Limits;
 use program::Program;
 use run::Run;
 use serde::Serialize;
+use stragglers::MARK;
 use tidegate_plugin_sdk::wire::Question;
 use tidegate_plugin_sdk::{
     Admission, Admit, Announcement, Build, ErrorKind, FileHandle, FollowUp, OptionIssue, Plugin, PluginError,

@@ -1,6 +1,9 @@
 //! Processes that left the group of their command, as daemons do, and are still about when its run is over. Whoever wants to stay hidden
 //! can (by another environment and another folder): this is for the careless, not against enemies. What is in the group is `leader`'s.
 
+/// The variable that says to each process of a run which folder is its own. Processes are found by it.
+pub const MARK: &str = "TIDEGATE_RUN";
+
 #[cfg(target_os = "linux")]
 pub use linux::end;
 
@@ -21,7 +24,7 @@ mod linux {
     use rustix::fs::RawDir;
     use rustix::process::{Pid, PidfdFlags, Signal, WaitId, pidfd_open, pidfd_send_signal};
 
-    use crate::folder::MARK;
+    use super::MARK;
     use crate::leader::reap;
 
     const MOST_ROUNDS: usize = 500;

@@ -12,9 +12,8 @@ use tidegate_plugin_sdk::OptionIssue;
 use tidegate_plugin_sdk::schemars::{self, JsonSchema};
 use tidegate_plugin_sdk::units::{ByteSize, Period};
 
-use crate::guard::Guard;
+use crate::guard::{Guard, literal};
 use crate::headers;
-use crate::sender::literal;
 use crate::signature::Secret;
 
 const TIMEOUTS: [Period; 2] = [Period::seconds(1), Period::seconds(60)];

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Host;
 
 use crate::address::{is_public, reached};
 
@@ -107,6 +109,15 @@ impl Resolve for Resolver {
             let passed = guard.pass(name.as_str(), found.await?)?;
             Ok(Box::new(passed.into_iter()) as Addrs)
         })
+    }
+}
+
+/// The address that stands in a URL in place of a name.
+pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+        Host::Domain(_) => None,
     }
 }
 

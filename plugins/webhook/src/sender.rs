@@ -3,7 +3,6 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +10,10 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect, retry};
 use tidegate_plugin_sdk::{ErrorKind, PluginError};
 use tokio::time::{Instant, timeout_at};
-use url::Host;
 
 use crate::config::Receiver;
 use crate::excerpt::excerpt;
-use crate::guard::{Guard, HostRefused, Lookup, Resolver};
+use crate::guard::{Guard, HostRefused, Lookup, Resolver, literal};
 use crate::signature::Signed;
 
 /// So much of an answer is read.
@@ -197,15 +195,6 @@ impl fmt::Display for Failure {
 
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (**error).source())
-}
-
-/// The address that stands in a URL in place of a name.
-pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
-    match url.host()? {
-        Host::Ipv4(address) => Some(address.into()),
-        Host::Ipv6(address) => Some(address.into()),
-        Host::Domain(_) => None,
-    }
 }
 
 fn host_of(url: &Url) -> Option<String> {

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
+use tidegate::catalog::Sqlite;
+use tidegate::catalog::config::Durability;
 
 /// Nothing that is asked of it takes so long, on whatever machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,4 +162,14 @@ pub fn data_path(folder: &Path) -> PathBuf {
 
 pub fn log_path(folder: &Path) -> PathBuf {
     folder.join("gateway.log")
+}
+
+/// The catalog that a gateway left that is dead. A copy: the next start finds the original as it is.
+pub fn catalog_left(folder: &Path) -> (Sqlite, TempDir) {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["tidegate.db", "tidegate.db-wal"] {
+        std::fs::copy(data_path(folder).join(name), copy.path().join(name)).unwrap();
+    }
+    let (catalog, _) = Sqlite::open(&copy.path().join("tidegate.db"), Durability::Process, "any").unwrap();
+    (catalog, copy)
 }

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::{FutureExt, join_all};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate::catalog::Sqlite;
-use tidegate::catalog::config::Durability;
-use tidegate::follow_ups::port::{Catalog, HookCounts};
+use tidegate::follow_ups::port::Catalog;
 use tokio::time::{sleep, timeout};
 
-use super::gateway::{Gateway, Gone, data_path, log_path};
+use super::gateway::{Gateway, Gone, catalog_left, log_path};
 use super::random::Random;
 use super::receiver::{DENIED, Receiver};
 
@@ -61,7 +59,9 @@ async fn follow_ups_survive_kills() {
     for round in 0..kills {
         world.load_until_killed(&gateway, round, &mut random).await;
         gateway.died(&format!("round {round} of {seed}")).await;
-        let left = world.left().await;
+        let (catalog, _copy) = catalog_left(world.folder.path());
+        let left = catalog.hook_counts().await.unwrap();
+        drop(catalog);
         let owed: u64 = left.iter().map(|counts| counts.owed + counts.running).sum();
         assert!(owed > 0, "nothing was owed at kill {round}: {left:?}");
         while_running += usize::from(left.iter().any(|counts| counts.running > 0));
@@ -117,16 +117,6 @@ impl World {
             self.refused += refused;
             self.denied += denied;
         }
-    }
-
-    /// What a gateway that is dead left owed. Read from a copy: the next start finds the original as it is.
-    async fn left(&self) -> Vec<HookCounts> {
-        let copy = tempfile::tempdir().unwrap();
-        for name in ["tidegate.db", "tidegate.db-wal"] {
-            std::fs::copy(data_path(self.folder.path()).join(name), copy.path().join(name)).unwrap();
-        }
-        let (catalog, _) = Sqlite::open(&copy.path().join("tidegate.db"), Durability::Process, "any").unwrap();
-        catalog.hook_counts().await.unwrap()
     }
 
     /// Waits until nothing is owed, and compares what was told with what was published. Gives how many publications there were.

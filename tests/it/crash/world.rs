@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidegate::catalog::Sqlite;
-use tidegate::catalog::config::Durability;
 use tidegate::upload::port::{Catalog, UploadState};
 
 use super::appends::{self, Appends};
 use super::documents::{self, Document};
-use super::gateway::{Gateway, data_path, log_path};
+use super::gateway::{Gateway, catalog_left, data_path, log_path};
 use super::log::Log;
 use super::random::Random;
 use super::receiver::Receiver;
@@ -166,13 +164,9 @@ impl World {
         }
     }
 
-    /// The states of the uploads that a gateway that is dead left. Read from a copy: the next start finds the original as it is.
+    /// The states of the uploads that a gateway that is dead left.
     pub async fn states_left(&self) -> BTreeSet<&'static str> {
-        let copy = tempfile::tempdir().unwrap();
-        for name in ["tidegate.db", "tidegate.db-wal"] {
-            std::fs::copy(data_path(self.folder.path()).join(name), copy.path().join(name)).unwrap();
-        }
-        let (catalog, _) = Sqlite::open(&copy.path().join("tidegate.db"), Durability::Process, "any").unwrap();
+        let (catalog, _copy) = catalog_left(self.folder.path());
         let mut states = BTreeSet::new();
         for state in UploadState::ALL {
             if !catalog.uploads("largefiles", state, None, 1).await.unwrap().is_empty() {

@@ -1,5 +1,6 @@
 //! Dialect B over real sockets: each row of its table and each note on it.
 
+mod admission;
 mod assembling;
 mod concurrency;
 mod fields;
