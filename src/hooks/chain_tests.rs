@@ -129,11 +129,11 @@ enum Does {
 struct Test {
     does: Does,
     calls: AtomicUsize,
-    closed: Notify,
+    closed: Arc<Notify>,
 }
 
 fn plugin(does: Does) -> Arc<Test> {
-    Arc::new(Test { does, calls: AtomicUsize::new(0), closed: Notify::new() })
+    Arc::new(Test { does, calls: AtomicUsize::new(0), closed: Arc::default() })
 }
 
 #[async_trait]
@@ -546,7 +546,27 @@ async fn instances_are_closed_when_nobody_has_them_any_more() {
     tokio::task::yield_now().await;
     assert!(plugin.closed.notified().now_or_never().is_none(), "a request has them still");
     drop(held);
-    plugin.closed.notified().await;
+    let closed = plugin.closed.clone();
+    drop(plugin);
+    closed.notified().await;
+}
+
+/// A call that its deadline ended goes on where it cannot be stopped, and the plugin is not closed under it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_is_not_closed_while_a_call_keeps_its_thread() {
+    let let_go = Arc::new(AtomicBool::new(false));
+    let plugin = plugin(Does::Block(let_go.clone()));
+    let hooks = hooks([("blocks", plugin.clone())]);
+    let verdict = hooks.validate(&[impatient("blocks")], &candidate(vec![b'x'; LARGE])).await;
+    assert_eq!(codes(&verdict), ["hook-timeout"]);
+    drop(hooks);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(plugin.closed.notified().now_or_never().is_none(), "it was closed under its call");
+    // Neither is it while this test holds it.
+    let closed = plugin.closed.clone();
+    drop(plugin);
+    let_go.store(true, Ordering::SeqCst);
+    closed.notified().await;
 }
 
 /// Whatever a failure means: what would be let through is not what came.

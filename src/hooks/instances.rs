@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tidegate_plugin_sdk::{PluginError, Stage};
@@ -13,6 +14,10 @@ use super::config::{Options, PluginConfig};
 use super::registry::{self, Instance};
 use crate::collection::Collection;
 use crate::to_the_end::words_of;
+
+/// How long the end of the last calls is waited for before an instance is closed all the same, and how often it is looked for.
+const CLOSED_AFTER: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The hooks of one configuration. Dropping it closes the instances: whoever has a call under way holds it.
 pub struct Hooks {
@@ -92,7 +97,14 @@ impl Drop for Hooks {
 
 async fn close(instances: HashMap<Arc<str>, Instance>) {
     for (name, instance) in instances {
-        if let Err(panic) = AssertUnwindSafe(instance.plugin.close()).catch_unwind().await {
+        let plugin = instance.into_plugin();
+        // A call that its deadline ended may not have noticed yet: a plugin that keeps its thread cannot be stopped.
+        let mut left = CLOSED_AFTER;
+        while Arc::strong_count(&plugin) > 1 && !left.is_zero() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            left = left.saturating_sub(LOOK_EVERY);
+        }
+        if let Err(panic) = AssertUnwindSafe(plugin.close()).catch_unwind().await {
             tracing::error!(plugin = %name, error = words_of(&*panic), "a plugin panicked while it was closed");
         }
     }

@@ -21,6 +21,13 @@ pub(super) struct Instance {
     pub post_assembly: Option<Arc<dyn PostAssembly>>,
 }
 
+impl Instance {
+    /// The one handle that is left of it here.
+    pub(super) fn into_plugin(self) -> Arc<dyn Plugin> {
+        self.plugin
+    }
+}
+
 /// A kind of plugin.
 pub(super) struct Kind {
     pub(super) name: &'static str,

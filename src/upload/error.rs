@@ -36,13 +36,20 @@ pub enum UploadError {
     Fault(#[from] Fault),
 }
 
+/// So many issues stand in one line; the list of them is told beside it.
+const ISSUES_IN_WORDS: usize = 20;
+
 /// What is wrong, in one line.
 pub(super) fn issues_text(issues: &[Issue]) -> String {
-    let lines = issues.iter().map(|issue| match issue.path.as_str() {
+    let lines = issues.iter().take(ISSUES_IN_WORDS).map(|issue| match issue.path.as_str() {
         "" => issue.message.clone(),
         path => format!("{path}: {}", issue.message),
     });
-    lines.collect::<Vec<_>>().join("; ")
+    let text = lines.collect::<Vec<_>>().join("; ");
+    match issues.len().saturating_sub(ISSUES_IN_WORDS) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    }
 }
 
 /// A name that is none for this collection.
