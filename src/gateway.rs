@@ -26,6 +26,8 @@ pub struct Dialects {
     pub chunk_writer: Option<Arc<Collection>>,
     pub fileupload: Option<Arc<Collection>>,
     pub relay: Option<Arc<Collection>>,
+    /// Whether operators are served over HTTP.
+    pub admin: bool,
 }
 
 /// Where the current snapshot is had.

@@ -97,13 +97,13 @@ pub fn is_in_memory(file: &File) -> bool {
     native::is_in_memory(file)
 }
 
-/// Whether the system or the filesystem does not know how, as distinct from having tried.
 /// A path that opens the same file for this process and its children, wherever the file's own path leads by now, as long as it is held
 /// open here. `None` where the system has none.
 pub fn path_of(file: &File) -> Option<PathBuf> {
     native::path_of(file)
 }
 
+/// Whether the system or the filesystem does not know how, as distinct from having tried.
 fn is_unsupported(error: Errno) -> bool {
     [Errno::NOSYS, Errno::INVAL, Errno::OPNOTSUPP, Errno::NOTSUP].contains(&error)
 }
@@ -117,6 +117,7 @@ mod native {
 
     use rustix::fs::{AtFlags, RenameFlags, ResolveFlags, StatxFlags};
     use rustix::io::ReadWriteFlags;
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
 
     use super::*;
 
@@ -199,7 +200,10 @@ mod native {
 
     /// By this process's number and not as `self`: a child that opens it is another one.
     pub fn path_of(file: &File) -> Option<PathBuf> {
-        static IS_THERE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").is_dir());
+        // What a process that cannot be dumped (for it has capabilities of its own) has open, not even its children may see.
+        static IS_THERE: LazyLock<bool> = LazyLock::new(|| {
+            Path::new("/proc/self/fd").is_dir() && matches!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable))
+        });
         let path = || PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
         IS_THERE.then(path)
     }

@@ -24,6 +24,7 @@ pub mod kernel;
 pub mod name;
 pub mod staging;
 pub mod storage;
+pub mod time;
 pub mod to_the_end;
 pub mod units;
 pub mod upload;

@@ -1,6 +1,6 @@
 //! The operator's socket in the data folder, for `tidegate reload` and `tidegate hooks`. Whoever may write to that folder may use it.
 //!
-//! One JSON line in, one out: a [`Request`], an [`Answer`].
+//! One line in, one JSON line out: a [`Request`] as JSON (or `reload` alone, as it was once), an [`Answer`].
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +21,7 @@ use crate::http::api::admin;
 use crate::http::api::admin::messages::{Count, FollowUpDetail, FollowUpStatus, Hook, Hooks};
 
 const LONGEST_REQUEST: u64 = 4096;
+const RELOAD: &str = "reload";
 
 /// What an operator asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,7 @@ pub struct Answer {
     /// For people.
     pub text: String,
     /// What was asked for.
+    #[serde(default)]
     pub value: Value,
 }
 
@@ -76,7 +78,12 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
 /// Asks the gateway that runs on `data_dir`.
 pub async fn ask(data_dir: &Path, request: &Request) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket_path(data_dir)).await?;
-    stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await?;
+    let line = match request {
+        // So that a gateway that was not started anew since understands it.
+        Request::Reload => RELOAD.to_owned(),
+        request => serde_json::to_string(request)?,
+    };
+    stream.write_all(format!("{line}\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     serde_json::from_str(&answer).map_err(io::Error::other)
@@ -136,7 +143,11 @@ async fn answer_one(stream: UnixStream, operator: &Operator) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(LONGEST_REQUEST)).read_line(&mut line).await?;
-    let answer = match serde_json::from_str(line.trim()) {
+    let request = match line.trim() {
+        RELOAD => Ok(Request::Reload),
+        line => serde_json::from_str(line),
+    };
+    let answer = match request {
         Ok(request) => operator.answer(request).await,
         Err(error) => Answer::refused(format!("this gateway does not know what is asked for ({error})\n")),
     };
@@ -146,64 +157,72 @@ async fn answer_one(stream: UnixStream, operator: &Operator) -> io::Result<()> {
 
 impl Operator {
     async fn answer(&self, request: Request) -> Answer {
-        if request == Request::Reload {
-            let Reloaded { done, text } = self.reloader.reload().await;
-            return Answer { done, text, value: Value::Null };
-        }
-        match administer(&self.gateway.current().follow_ups, request).await {
-            Ok(answer) => answer,
-            Err(fault) => Answer::refused(fault.to_string()),
-        }
+        let follow_ups = &self.gateway.current().follow_ups;
+        let answer = match request {
+            Request::Reload => {
+                let Reloaded { done, text } = self.reloader.reload().await;
+                return Answer { done, text, value: Value::Null };
+            }
+            Request::Hooks => hooks(follow_ups).await,
+            Request::FollowUps { hook, state, after, limit } => list(follow_ups, hook, state, after, limit).await,
+            Request::FollowUp(id) => find(follow_ups, id).await,
+            Request::Retry(which) => change(follow_ups, which, Change::Retry).await,
+            Request::Discard(which) => change(follow_ups, which, Change::Discard).await,
+        };
+        answer.unwrap_or_else(|fault| Answer::refused(fault.to_string()))
     }
 }
 
-async fn administer(follow_ups: &FollowUps, request: Request) -> Result<Answer, Fault> {
-    let no_hook = |hook: &str| format!("`{hook}` is no hook: write COLLECTION/PLUGIN, as societes/erp");
-    Ok(match request {
-        Request::Reload => Answer::refused("this is done elsewhere"),
-        Request::Hooks => {
-            let hooks = follow_ups.hooks().await?;
-            told(&Hooks { hooks: hooks.into_iter().map(Hook::from).collect() })
-        }
-        Request::FollowUps { hook, state, after, limit } => {
-            let name = hook.as_deref().map(|hook| HookName::parse(hook).ok_or_else(|| no_hook(hook)));
-            match name.transpose() {
-                Err(text) => Answer::refused(text),
-                Ok(hook) => {
-                    let filter = Filter { hook, state: state.map(Into::into) };
-                    told(&admin::page(follow_ups, &filter, after, usize::from(limit)).await?)
-                }
-            }
-        }
-        Request::FollowUp(id) => match follow_ups.find(FollowUpId(id)).await? {
-            Some((row, attempts)) => told(&FollowUpDetail::new(row, attempts)),
-            None => Answer::refused(format!("there is no follow-up {id}")),
-        },
-        Request::Retry(which) => match selection(&which) {
-            Some(which) => told(&Count { count: follow_ups.retry(&which).await? }),
-            None => Answer::refused(no_hook(&which.to_string())),
-        },
-        Request::Discard(which) => match selection(&which) {
-            Some(which) => told(&Count { count: follow_ups.discard(&which).await? }),
-            None => Answer::refused(no_hook(&which.to_string())),
-        },
+async fn hooks(follow_ups: &FollowUps) -> Result<Answer, Fault> {
+    let hooks = follow_ups.hooks().await?;
+    Ok(told(&Hooks { hooks: hooks.into_iter().map(Hook::from).collect() }))
+}
+
+async fn list(
+    follow_ups: &FollowUps,
+    hook: Option<String>,
+    state: Option<FollowUpStatus>,
+    after: Option<i64>,
+    limit: u16,
+) -> Result<Answer, Fault> {
+    let hook = match hook.as_deref().map(|hook| HookName::parse(hook).ok_or(hook)).transpose() {
+        Ok(hook) => hook,
+        Err(text) => return Ok(Answer::refused(no_hook(text))),
+    };
+    let filter = Filter { hook, state: state.map(Into::into) };
+    Ok(told(&admin::page(follow_ups, &filter, after, usize::from(limit)).await?))
+}
+
+async fn find(follow_ups: &FollowUps, id: i64) -> Result<Answer, Fault> {
+    Ok(match follow_ups.find(FollowUpId(id)).await? {
+        Some((row, attempts)) => told(&FollowUpDetail::new(row, attempts)),
+        None => Answer::refused(format!("there is no follow-up {id}")),
     })
 }
 
-impl std::fmt::Display for Which {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Which::One(id) => write!(formatter, "{id}"),
-            Which::DeadOf(hook) => formatter.write_str(hook),
-        }
-    }
+enum Change {
+    Retry,
+    Discard,
 }
 
-fn selection(which: &Which) -> Option<Selection> {
-    match which {
-        Which::One(id) => Some(Selection::One(FollowUpId(*id))),
-        Which::DeadOf(hook) => HookName::parse(hook).map(Selection::DeadOf),
-    }
+async fn change(follow_ups: &FollowUps, which: Which, change: Change) -> Result<Answer, Fault> {
+    let selection = match &which {
+        Which::One(id) => Selection::One(FollowUpId(*id)),
+        Which::DeadOf(hook) => match HookName::parse(hook) {
+            Some(name) if follow_ups.is_known(&name).await? => Selection::DeadOf(name),
+            Some(_) => return Ok(Answer::refused(format!("there is no hook `{hook}`"))),
+            None => return Ok(Answer::refused(no_hook(hook))),
+        },
+    };
+    let count = match change {
+        Change::Retry => follow_ups.retry(&selection).await?,
+        Change::Discard => follow_ups.discard(&selection).await?,
+    };
+    Ok(told(&Count { count }))
+}
+
+fn no_hook(text: &str) -> String {
+    format!("`{text}` is no hook: write COLLECTION/PLUGIN, as societes/erp")
 }
 
 fn told(value: &impl Serialize) -> Answer {

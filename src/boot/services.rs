@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -46,6 +47,7 @@ pub(super) struct Started {
     pub events: Arc<Events>,
     pub expire_after: Arc<Mutex<Duration>>,
     pub keep_done: Arc<Mutex<Duration>>,
+    reloaded: Arc<Notify>,
     serving: Serving,
     runner: Arc<Runner>,
     /// Apart from the uploads' own work: ten thousand owed hooks do not stand before an assembly.
@@ -88,7 +90,9 @@ impl Services {
         let queue = Arc::new(FollowUpQueue(self.catalog));
         let follow_up_runner = Runner::start(queue, work::follow_ups(&follow_ups, &gateway));
         let keep_done = Arc::new(Mutex::new(*config.hooks.keep_done));
-        tokio::spawn(work::tidy_follow_ups(gateway.clone(), keep_done.clone(), stop.clone()));
+        let reloaded = Arc::<Notify>::default();
+        let tidying = work::tidy_follow_ups(gateway.clone(), keep_done.clone(), reloaded.clone(), stop.clone());
+        tokio::spawn(tidying);
         let expire_after = Arc::new(Mutex::new(*config.staging.expire_after));
         tokio::spawn(work::expire(gateway.clone(), expire_after.clone(), stop.clone()));
         tokio::spawn(work::first_look(gateway.clone()));
@@ -98,6 +102,7 @@ impl Services {
             events,
             expire_after,
             keep_done,
+            reloaded,
             runner: Arc::new(runner),
             follow_up_runner: Arc::new(follow_up_runner),
             readiness: Arc::new(Ready { log, stop: stop.clone() }),
@@ -116,6 +121,7 @@ impl Started {
     pub(super) fn run_follow_ups(&self) {
         let follow_ups = self.gateway.current().follow_ups.clone();
         self.follow_up_runner.set_kinds(work::follow_ups(&follow_ups, &self.gateway));
+        self.reloaded.notify_one();
     }
 
     /// Lets owed work that runs end.
@@ -171,6 +177,7 @@ fn dialects_of(config: &Config, places: &Places) -> Dialects {
         chunk_writer: collection(Dialect::ChunkWriter),
         fileupload: collection(Dialect::FileUpload),
         relay: collection(Dialect::Relay),
+        admin: config.apis.admin(config.auth.anonymous),
     }
 }
 

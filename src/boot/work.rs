@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
@@ -101,13 +102,19 @@ pub(super) async fn expire(gateway: GatewayHandle, after: Arc<Mutex<Duration>>, 
 }
 
 /// Takes follow-ups that were done off the list when they are older than `keep`, and looks for what is owed to hooks that are gone
-/// (a publication of before a reload may owe it), until `stop`. A reload changes `keep`.
-pub(super) async fn tidy_follow_ups(gateway: GatewayHandle, keep: Arc<Mutex<Duration>>, stop: CancellationToken) {
+/// (a publication of before a reload may owe it), until `stop`. A reload changes `keep`, and has it done at once.
+pub(super) async fn tidy_follow_ups(
+    gateway: GatewayHandle,
+    keep: Arc<Mutex<Duration>>,
+    reloaded: Arc<Notify>,
+    stop: CancellationToken,
+) {
     loop {
-        let follow_ups = gateway.current().follow_ups.clone();
         let keep_now = *keep.lock();
         let tidied = async {
-            follow_ups.bury_orphans().await?;
+            let last = gateway.current().follow_ups.last().await?;
+            let follow_ups = gateway.current().follow_ups.clone();
+            follow_ups.bury_orphans(last).await?;
             match Timestamp::now().checked_sub(keep_now) {
                 Ok(before) => follow_ups.prune_done(before).await,
                 Err(_) => Ok(0),
@@ -117,7 +124,8 @@ pub(super) async fn tidy_follow_ups(gateway: GatewayHandle, keep: Arc<Mutex<Dura
             tracing::warn!(%fault, "follow-ups could not be looked through");
         }
         tokio::select! {
-            () = tokio::time::sleep(TIDY_EVERY.min(keep_now)) => {}
+            () = tokio::time::sleep(TIDY_EVERY.min(keep_now).max(Duration::from_secs(1))) => {}
+            () = reloaded.notified() => {}
             () = stop.cancelled() => return,
         }
     }

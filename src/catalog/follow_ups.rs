@@ -20,8 +20,8 @@ use crate::follow_ups::port::{
 };
 use crate::jobs::{Job, Queue};
 
-/// How many rows one transaction of pruning removes: others get their turn between two.
-const PRUNED_AT_ONCE: u64 = 1000;
+/// How many rows one transaction changes that is not about a single one: others get their turn between two.
+const CHANGED_AT_ONCE: u64 = 500;
 /// A follow-up that is retried for ever keeps no more of its failed attempts.
 const ATTEMPTS_KEPT: i64 = 200;
 
@@ -129,7 +129,6 @@ impl Queue for FollowUpQueue {
     }
 
     async fn finish(&self, id: i64) -> Result<(), Fault> {
-        // One that was given up is dead by now, or gone.
         let now = millis(Timestamp::now());
         let write = self.0.write("end a follow-up", move |change| {
             change.execute(
@@ -139,6 +138,12 @@ impl Queue for FollowUpQueue {
             Ok(())
         });
         write.await?;
+        crash::point("follow-up.settled");
+        Ok(())
+    }
+
+    /// It is dead by now, or gone, and may have been owed anew since.
+    async fn given_up(&self, _id: i64) -> Result<(), Fault> {
         crash::point("follow-up.settled");
         Ok(())
     }
@@ -282,67 +287,95 @@ impl Catalog for Sqlite {
     }
 
     async fn retry(&self, which: &Selection, at: Timestamp) -> Result<u64, Fault> {
-        let (which, at) = (which.clone(), millis(at));
-        let write = self.write("retry follow-ups", move |change| {
-            let retried = match &which {
-                Selection::One(id) => {
-                    change.execute(
-                        "DELETE FROM hook_off WHERE hook = (SELECT hook FROM follow_up WHERE id = ?1)",
-                        [id.0],
-                    )?;
-                    change.execute(
+        let at = millis(at);
+        match which {
+            Selection::One(id) => {
+                let id = id.0;
+                let write = self.write("retry a follow-up", move |change| {
+                    let retried = change.execute(
                         "UPDATE follow_up SET state = 'owed', attempts = 0, due = ?2, ended = NULL
                          WHERE id = ?1 AND state <> 'running'",
-                        (id.0, at),
-                    )?
-                }
-                Selection::DeadOf(hook) => {
-                    let hook = hook.to_string();
+                        (id, at),
+                    )?;
+                    if retried > 0 {
+                        let sql = "DELETE FROM hook_off WHERE hook = (SELECT hook FROM follow_up WHERE id = ?1)";
+                        change.execute(sql, [id])?;
+                        change.wake_follow_ups();
+                    }
+                    Ok(retried as u64)
+                });
+                write.await
+            }
+            Selection::DeadOf(hook) => {
+                let hook = hook.to_string();
+                // Not those that die meanwhile.
+                self.in_turns("retry follow-ups", move |change| {
                     change.execute("DELETE FROM hook_off WHERE hook = ?1", [&hook])?;
+                    change.wake_follow_ups();
                     change.execute(
-                        "UPDATE follow_up SET state = 'owed', attempts = 0, due = ?2, ended = NULL
-                         WHERE hook = ?1 AND state = 'dead'",
-                        (&hook, at),
-                    )?
-                }
-            };
-            change.wake_follow_ups();
-            Ok(retried as u64)
-        });
-        write.await
+                        "UPDATE follow_up SET state = 'owed', attempts = 0, due = ?2, ended = NULL WHERE id IN (
+                             SELECT id FROM follow_up WHERE hook = ?1 AND state = 'dead' AND ended <= ?2 LIMIT ?3)",
+                        (&hook, at, bits(CHANGED_AT_ONCE)),
+                    )
+                })
+                .await
+            }
+        }
     }
 
     async fn discard(&self, which: &Selection) -> Result<u64, Fault> {
-        let which = which.clone();
-        let write = self.write("discard follow-ups", move |change| {
-            let discarded = match &which {
-                Selection::One(id) => {
-                    change.execute("DELETE FROM follow_up WHERE id = ?1 AND state <> 'running'", [id.0])?
-                }
-                Selection::DeadOf(hook) => {
-                    change.execute("DELETE FROM follow_up WHERE hook = ?1 AND state = 'dead'", [hook.to_string()])?
-                }
-            };
-            Ok(discarded as u64)
-        });
-        write.await
+        match which {
+            Selection::One(id) => {
+                let id = id.0;
+                let write = self.write("discard a follow-up", move |change| {
+                    let sql = "DELETE FROM follow_up WHERE id = ?1 AND state <> 'running'";
+                    Ok(change.execute(sql, [id])? as u64)
+                });
+                write.await
+            }
+            Selection::DeadOf(hook) => {
+                let hook = hook.to_string();
+                self.in_turns("discard follow-ups", move |change| {
+                    change.execute(
+                        "DELETE FROM follow_up WHERE id IN (
+                             SELECT id FROM follow_up WHERE hook = ?1 AND state = 'dead' LIMIT ?2)",
+                        (&hook, bits(CHANGED_AT_ONCE)),
+                    )
+                })
+                .await
+            }
+        }
     }
 
-    async fn bury_others(&self, configured: &[HookName], reason: &str, at: Timestamp) -> Result<u64, Fault> {
+    async fn last_follow_up(&self) -> Result<FollowUpId, Fault> {
+        let sql = "SELECT coalesce(max(id), 0) FROM follow_up";
+        let last = self.readers.find("look up the last follow-up", sql, [], |row| row.get(0).map(FollowUpId))?;
+        Ok(last.unwrap_or(FollowUpId(0)))
+    }
+
+    async fn bury_others(
+        &self,
+        configured: &[HookName],
+        up_to: FollowUpId,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<u64, Fault> {
         let configured: Vec<String> = configured.iter().map(HookName::to_string).collect();
-        let (reason, at) = (reason.to_owned(), millis(at));
-        let write = self.write("make dead letters of what no hook carries out", move |change| {
-            let owed: Vec<String> = owed_hooks(change.connection())?;
-            let mut buried = 0;
-            for hook in owed.iter().filter(|hook| !configured.contains(hook)) {
-                buried += change.execute(
-                    "UPDATE follow_up SET state = 'dead', reason = ?2, ended = ?3 WHERE hook = ?1 AND state = 'owed'",
-                    (hook, &reason, at),
-                )?;
-            }
-            Ok(buried as u64)
-        });
-        write.await
+        let owed = self.readers.page("list hooks that something is owed to", owed_hooks).await?;
+        let mut buried = 0;
+        for hook in owed.into_iter().filter(|hook| !configured.contains(hook)) {
+            let (reason, at) = (reason.to_owned(), millis(at));
+            buried += self
+                .in_turns("make dead letters of what no hook carries out", move |change| {
+                    change.execute(
+                        "UPDATE follow_up SET state = 'dead', reason = ?2, ended = ?3 WHERE id IN (
+                             SELECT id FROM follow_up WHERE hook = ?1 AND state = 'owed' AND id <= ?4 LIMIT ?5)",
+                        (&hook, &reason, at, up_to.0, bits(CHANGED_AT_ONCE)),
+                    )
+                })
+                .await?;
+        }
+        Ok(buried)
     }
 
     async fn switch_off(&self, hook: &HookName, reason: &str, at: Timestamp) -> Result<(), Fault> {
@@ -370,22 +403,43 @@ impl Catalog for Sqlite {
         read.await
     }
 
+    async fn switch_on(&self, hook: &HookName) -> Result<(), Fault> {
+        let hook = hook.to_string();
+        let write = self.write("switch a hook on", move |change| {
+            change.execute("DELETE FROM hook_off WHERE hook = ?1", [&hook])?;
+            Ok(())
+        });
+        write.await
+    }
+
     async fn prune_done(&self, before: Timestamp) -> Result<u64, Fault> {
         let before = millis(before);
-        let mut removed = 0;
+        self.in_turns("prune follow-ups that were done", move |change| {
+            change.execute(
+                "DELETE FROM follow_up WHERE id IN (
+                     SELECT id FROM follow_up WHERE state = 'done' AND ended < ?1 LIMIT ?2)",
+                (before, bits(CHANGED_AT_ONCE)),
+            )
+        })
+        .await
+    }
+}
+
+impl Sqlite {
+    /// Makes a change of at most [`CHANGED_AT_ONCE`] rows again and again, until it finds less. Gives how many in all.
+    async fn in_turns(
+        &self,
+        operation: &'static str,
+        change: impl Fn(&mut Change<'_>) -> rusqlite::Result<usize> + Send + Sync + 'static,
+    ) -> Result<u64, Fault> {
+        let change = Arc::new(change);
+        let mut changed = 0;
         loop {
-            let write = self.write("prune follow-ups that were done", move |change| {
-                let removed = change.execute(
-                    "DELETE FROM follow_up WHERE id IN (
-                         SELECT id FROM follow_up WHERE state = 'done' AND ended < ?1 LIMIT ?2)",
-                    (before, bits(PRUNED_AT_ONCE)),
-                )?;
-                Ok(removed as u64)
-            });
-            let now = write.await?;
-            removed += now;
-            if now < PRUNED_AT_ONCE {
-                return Ok(removed);
+            let turn = change.clone();
+            let now = self.write(operation, move |writing| Ok(turn(writing)? as u64)).await?;
+            changed += now;
+            if now < CHANGED_AT_ONCE {
+                return Ok(changed);
             }
         }
     }
@@ -403,10 +457,11 @@ fn get_switched_off(row: &Row<'_>) -> rusqlite::Result<SwitchedOff> {
 fn owed_hooks(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let hooks: Vec<Option<String>> = list(
         connection,
+        // Without the index's name SQLite takes another one, and goes through every row that is owed.
         "WITH RECURSIVE each (hook) AS (
-             SELECT min(hook) FROM follow_up WHERE state = 'owed'
+             SELECT min(hook) FROM follow_up INDEXED BY follow_up_due WHERE state = 'owed'
              UNION ALL
-             SELECT (SELECT min(hook) FROM follow_up WHERE state = 'owed' AND hook > each.hook)
+             SELECT (SELECT min(hook) FROM follow_up INDEXED BY follow_up_due WHERE state = 'owed' AND hook > each.hook)
              FROM each WHERE each.hook IS NOT NULL
          )
          SELECT hook FROM each",

@@ -79,6 +79,10 @@ impl Queue for Sqlite {
         .await
     }
 
+    async fn given_up(&self, id: i64) -> Result<(), Fault> {
+        self.finish(id).await
+    }
+
     async fn put_off(&self, id: i64, due: Timestamp, reason: &str) -> Result<(), Fault> {
         let reason = reason.to_owned();
         self.write("put off a piece of work", move |change| {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Format, ask_gateway, print, print_json, refuse};
 use crate::boot::control::{Answer, Request, Which};
@@ -134,17 +134,20 @@ fn list(
         Err(code) => return Ok(code),
         Ok(value) => read::<Hooks>(value)?,
     };
-    let mut pages = Vec::new();
+    let mut pages: Vec<(State, FollowUps)> = Vec::new();
     for state in states {
         let hook = hook.map(str::to_owned);
         let request = Request::FollowUps { hook, state: Some(state.status()), after, limit };
         match told(options, &request)? {
             Err(code) => return Ok(code),
-            Ok(value) => pages.push(read::<FollowUps>(value)?),
+            Ok(value) => pages.push((*state, read(value)?)),
         }
     }
     match format {
-        Format::Json => print_json(&serde_json::json!({ "hooks": hooks.hooks, "follow_ups": pages })),
+        Format::Json => {
+            let page = |(state, page): &(State, FollowUps)| json!({ "state": state.status(), "follow_ups": page.follow_ups, "next": page.next });
+            print_json(&json!({ "hooks": hooks.hooks, "states": pages.iter().map(page).collect::<Vec<_>>() }))
+        }
         Format::Human => print(&listed(&hooks, hook, &pages)),
     }
 }
@@ -162,14 +165,17 @@ fn read<T: DeserializeOwned>(value: Value) -> io::Result<T> {
     serde_json::from_value(value).map_err(io::Error::other)
 }
 
-fn listed(hooks: &Hooks, only: Option<&str>, pages: &[FollowUps]) -> String {
+fn listed(hooks: &Hooks, only: Option<&str>, pages: &[(State, FollowUps)]) -> String {
     let mut text = String::new();
     let hooks: Vec<_> = hooks.hooks.iter().filter(|hook| only.is_none_or(|only| only == hook.hook)).collect();
     if hooks.is_empty() {
-        text.push_str(
-            "No hook follows publications up. To have one, name a plugin in a collection: post_assembly = [\"…\"]\n",
-        );
-        return text;
+        return match only {
+            Some(only) => format!("There is no hook `{only}`; without --hook all are listed."),
+            None => {
+                "No hook follows publications up. To have one, name a plugin in a collection: post_assembly = [\"…\"]"
+                    .to_owned()
+            }
+        };
     }
     let width = hooks.iter().map(|hook| hook.hook.len()).max().unwrap_or(0).max(4);
     let _ = writeln!(text, "{:width$}  {:>8} {:>8} {:>8} {:>8}", "HOOK", "OWED", "RUNNING", "DEAD", "DONE");
@@ -183,11 +189,11 @@ fn listed(hooks: &Hooks, only: Option<&str>, pages: &[FollowUps]) -> String {
             text.push_str("  not configured any more");
         }
         if let Some(off) = &hook.off.0 {
-            let _ = write!(text, "  off since {}: {}", off.since, off.reason);
+            let _ = write!(text, "  off since {}: {}", off.since, plain(&off.reason));
         }
         text.push('\n');
     }
-    let rows: Vec<&FollowUpEntry> = pages.iter().flat_map(|page| &page.follow_ups).collect();
+    let rows: Vec<&FollowUpEntry> = pages.iter().flat_map(|(_, page)| &page.follow_ups).collect();
     if rows.is_empty() {
         text.push_str("\nNothing of that kind.\n");
         return text;
@@ -205,13 +211,18 @@ fn listed(hooks: &Hooks, only: Option<&str>, pages: &[FollowUps]) -> String {
             file_of(row)
         );
         if let Some(reason) = &row.reason.0 {
-            let _ = writeln!(text, "{:>8}  {reason}", "");
+            let _ = writeln!(text, "{:>8}  {}", "", plain(reason));
         }
     }
-    for next in pages.iter().filter_map(|page| page.next.0) {
-        let _ = writeln!(text, "There are more: --after {next}");
+    for (state, next) in pages.iter().filter_map(|(state, page)| Some((state, page.next.0?))) {
+        let _ = writeln!(text, "There are more: --state {} --after {next}", state_word(state.status()));
     }
     text
+}
+
+/// What a counterpart said, without what would move the cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn file_of(row: &FollowUpEntry) -> String {
@@ -246,13 +257,13 @@ fn shown(detail: &FollowUpDetail) -> String {
     lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
     let mut text = format!("follow-up {}\n", row.id);
     for (name, value) in lines {
-        let _ = writeln!(text, "  {name:12}  {value}");
+        let _ = writeln!(text, "  {name:12}  {}", plain(&value));
     }
     if !detail.failed_attempts.is_empty() {
         text.push_str("failed attempts\n");
     }
     for attempt in &detail.failed_attempts {
-        let _ = writeln!(text, "  {:>3}  {}  {}", attempt.attempt, attempt.at, attempt.reason);
+        let _ = writeln!(text, "  {:>3}  {}  {}", attempt.attempt, attempt.at, plain(&attempt.reason));
     }
     text
 }

@@ -25,7 +25,7 @@ impl Checker<'_> {
         for (index, hook) in uses.iter().enumerate() {
             let at = list.index(self.index_in_document(&list, index));
             self.plugin_of(&at, &hook.plugin, F::STAGE, sections);
-            let waits: Duration = hook.retry.iter().map(|wait| **wait).sum();
+            let waits = hook.retry.iter().fold(Duration::ZERO, |waits, wait| waits.saturating_add(**wait));
             if waits > F::LONGEST_RETRY {
                 let longest = humantime::format_duration(F::LONGEST_RETRY);
                 let message = match F::STAGE {
@@ -35,6 +35,11 @@ impl Checker<'_> {
                     }
                 };
                 self.error(&at.key("retry"), message);
+            }
+            if let Some(longest) = F::LONGEST_TIMEOUT.filter(|longest| *hook.timeout > *longest) {
+                let longest = humantime::format_duration(longest);
+                let message = format!("at `{}` somebody waits: the timeout may be {longest} at most", F::STAGE);
+                self.error(&at.key("timeout"), message);
             }
         }
     }

@@ -20,6 +20,8 @@ pub trait AtStage: Default + Copy + fmt::Debug + DeserializeOwned + Serialize + 
     const STAGE: Stage;
     /// What the waits between attempts may add up to.
     const LONGEST_RETRY: Duration;
+    /// What one call may take, where that is not the operator's matter alone.
+    const LONGEST_TIMEOUT: Option<Duration> = None;
 
     fn timeout() -> Period;
     fn retry() -> Vec<Period>;
@@ -61,6 +63,7 @@ impl AtStage for OnAdmitFailureSection {
     type Resolved = OnAdmitFailure;
     const STAGE: Stage = Stage::Admit;
     const LONGEST_RETRY: Duration = Duration::from_secs(30);
+    const LONGEST_TIMEOUT: Option<Duration> = Some(Duration::from_secs(60));
 
     fn timeout() -> Period {
         Period::seconds(10)
@@ -194,7 +197,8 @@ enum NameOrHookUse<F> {
 struct HookUseTable<F> {
     /// The plugin's name, as `json`.
     plugin: String,
-    /// The names of the files that it is for, as `comptes_*.json`; without it, all.
+    /// The names of the files that it is for, as `comptes_*.json`; without it, all. After publication that is the published name: of an
+    /// upload in chunks it holds the session's id.
     #[serde(default)]
     files: Option<FileNames>,
     /// How long one call may take; past it the use counts as failed.

@@ -545,7 +545,7 @@ service = "memory"
 [collection.c]
 storage = "s"
 path = "{tenant}/{file_name}"
-admit = ["json", { plugin = "hook", on_failure = "accept" }, { plugin = "hook", retry = ["20s", "20s"] }]
+admit = ["json", { plugin = "hook", on_failure = "accept" }, { plugin = "hook", retry = ["20s", "18446744073709551615s"], timeout = "61s" }]
 validate = [{ plugin = "hook", on_failure = "dead-letter" }, { plugin = "hook", retry = ["5s", 5] }]
 post_assembly = ["hook", "json", { plugin = "other", retry = [] }, "hook", { plugin = "third", on_failure = "drop" }]
 [plugin.other]
@@ -561,6 +561,7 @@ schema = "there"
             "6:10 collection.c.admit[0]: the plugin `json` cannot be used at `admit`",
             "6:50 collection.c.admit[1].on_failure: `accept` is not among the values here",
             "6:89 collection.c.admit[2].retry: at `admit` somebody waits: the waits of `retry` may add up to 30s at most",
+            "6:133 collection.c.admit[2].timeout: at `admit` somebody waits: the timeout may be 1m at most",
             "7:45 collection.c.validate[0].on_failure: `dead-letter` is not among the values here",
             "7:96 collection.c.validate[1].retry[1]: `5` has no unit: write `5s` for seconds; there are ms, s, m, h and d",
             "8:26 collection.c.post_assembly[1]: the plugin `json` cannot be used at `post_assembly`",

@@ -53,6 +53,15 @@ pub struct Download {
     pub content: Arc<dyn Content>,
 }
 
+/// A version that was published, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredVersion<'a> {
+    pub tenant: &'a str,
+    pub file_name: &'a str,
+    pub path: &'a str,
+    pub version: &'a str,
+}
+
 impl Files {
     pub fn new(catalog: Arc<dyn Catalog>, places: Arc<Places>, durable: bool) -> Self {
         let core = Core {
@@ -99,6 +108,29 @@ impl Files {
         }
         // There is a file, if not one that stays for long enough: "none" would be wrong.
         Err(Fault::new(FaultKind::Unavailable, format!("open `{path}`: another program goes on changing it")))
+    }
+
+    /// The bytes of one version that was published. `None`: it is gone, or another one has its place. One that is recorded and yet cannot be
+    /// opened (another program touched it) is a fault, never gone.
+    pub async fn open_version(
+        &self,
+        collection: &Collection,
+        storage: &Arc<dyn Storage>,
+        file: StoredVersion<'_>,
+    ) -> Result<Option<Arc<dyn Content>>, Fault> {
+        for _ in 0..3 {
+            if let Some(download) = self.open_recorded(storage, file.path).await? {
+                return Ok(Some(download).filter(|it| it.record.version == file.version).map(|it| it.content));
+            }
+            match self.core.catalog.file(storage.name(), file.path).await? {
+                Some(record) if record.version == file.version => {
+                    self.take_up(collection, file.tenant, file.file_name).await?;
+                }
+                _ => return Ok(None),
+            }
+        }
+        let path = file.path;
+        Err(Fault::new(FaultKind::Unavailable, format!("open `{path}`: another program changed it, or changes it")))
     }
 
     /// The recorded version, if the storage still has it.

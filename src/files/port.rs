@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::events::{NewEvent, Position};
 use crate::fault::Fault;
 pub use hooks::{
-    Admission, Announcement, Candidate, Denial, FollowUpOutcome, HookChain, Issue, PublishedFile, Verdict,
+    Admission, Announcement, Candidate, Denial, FollowUpOutcome, HookChain, Issue, PublishedFile, Verdict, in_words,
 };
 
 // ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::port::{
     Candidate, CatalogAnswer, FileRecord, FolderMark, Found, Identity, Issue, Opened, Storage, Unserved, Verdict,
+    in_words,
 };
 use super::publication::event_of;
 use super::{Files, content};
@@ -403,7 +404,7 @@ impl Files {
     }
 
     async fn shun(&self, record: FileRecord, former: Option<FileRecord>, issues: &[Issue]) -> Result<(), Fault> {
-        let reason = issues.iter().map(|issue| issue.message.as_str()).collect::<Vec<_>>().join("; ");
+        let reason = in_words(issues);
         tracing::warn!(path = record.path, reason, "a file in the storage is not served: it did not pass validation");
         let file = Unserved {
             collection: record.collection,

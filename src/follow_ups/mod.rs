@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use crate::collection::{HookUse, OnFollowUpFailure};
 use crate::crash;
 use crate::fault::Fault;
-use crate::files::Files;
 use crate::files::port::{Content, FollowUpOutcome, PublishedFile};
+use crate::files::{Files, StoredVersion};
 use port::{Catalog, FailedAttempt, Filter, FollowUp, FollowUpId, HookCounts, HookName, Selection, SwitchedOff};
 
 /// So many failed attempts of a follow-up are shown.
@@ -83,8 +83,9 @@ impl FollowUps {
         // An operator may have discarded it meanwhile.
         let Some(row) = self.catalog.follow_up(id).await? else { return Ok(Attempted::Done) };
         let places = self.files.places();
-        let collection = places.collection(&row.hook.collection);
-        let Some(hook) = collection.and_then(|collection| collection.follow_up(&row.hook.plugin)) else {
+        let configured = places.collection(&row.hook.collection);
+        let configured = configured.and_then(|collection| Some((collection, collection.follow_up(&row.hook.plugin)?)));
+        let Some((collection, hook)) = configured else {
             return Ok(Attempted::GiveUp { reason: not_configured(&row.hook) });
         };
         if let Some(off) = self.catalog.switched_off(&row.hook).await? {
@@ -93,14 +94,26 @@ impl FollowUps {
         }
         let content = match places.hooks.reads_content(&row.hook.plugin) {
             false => None,
-            true => match self.content_of(&row).await? {
-                Some(content) => Some(content),
-                None => {
-                    let (hook, path) = (row.hook.to_string(), row.path.as_str());
-                    tracing::info!(hook, path, "there is nothing to follow up: that version of the file is gone");
-                    return Ok(Attempted::Done);
+            true => {
+                let Some(storage) = places.storage(&row.storage) else {
+                    let reason = format!("the storage `{}` is not configured any more", row.storage);
+                    return Ok(Attempted::GiveUp { reason });
+                };
+                let file = StoredVersion {
+                    tenant: &row.tenant,
+                    file_name: &row.file_name,
+                    path: &row.path,
+                    version: &row.version,
+                };
+                match self.files.open_version(collection, storage, file).await? {
+                    Some(content) => Some(content),
+                    None => {
+                        let (hook, path) = (row.hook.to_string(), row.path.as_str());
+                        tracing::info!(hook, path, "there is nothing to follow up: that version of the file is gone");
+                        return Ok(Attempted::Done);
+                    }
                 }
-            },
+            }
         };
         let outcome = places.hooks.follow_up(hook, published_file(&row, attempt, content)).await;
         Ok(match outcome {
@@ -116,14 +129,6 @@ impl FollowUps {
         })
     }
 
-    /// The bytes of the version that was published. `None`: they are gone.
-    async fn content_of(&self, row: &FollowUp) -> Result<Option<Arc<dyn Content>>, Fault> {
-        let Some(storage) = self.files.places().storage(&row.storage) else { return Ok(None) };
-        let opened = self.files.open_recorded(storage, &row.path).await?;
-        let opened = opened.filter(|download| download.record.version == row.version);
-        Ok(opened.map(|download| download.content))
-    }
-
     /// No attempt can succeed, or none is left: as the hook's `on_failure` says.
     pub async fn give_up(&self, id: FollowUpId, reason: &str) -> Result<(), Fault> {
         let Some(row) = self.catalog.follow_up(id).await? else { return Ok(()) };
@@ -135,15 +140,26 @@ impl FollowUps {
         }
     }
 
-    /// What is owed to a hook that is not configured any more becomes a dead letter.
-    pub async fn bury_orphans(&self) -> Result<u64, Fault> {
+    /// The last follow-up that is owed. Ask before the configuration is read that [`FollowUps::bury_orphans`] is to go by.
+    pub async fn last(&self) -> Result<FollowUpId, Fault> {
+        self.catalog.last_follow_up().await
+    }
+
+    /// What is owed to a hook that is not configured any more becomes a dead letter. What a newer configuration owes comes after `up_to`.
+    /// A hook that is gone is not switched off either.
+    pub async fn bury_orphans(&self, up_to: FollowUpId) -> Result<(), Fault> {
         let configured: Vec<HookName> = self.configured().into_keys().collect();
         let reason = "the hook is not configured any more";
-        let buried = self.catalog.bury_others(&configured, reason, Timestamp::now()).await?;
+        let buried = self.catalog.bury_others(&configured, up_to, reason, Timestamp::now()).await?;
         if buried > 0 {
             tracing::warn!(buried, "follow-ups of hooks that are not configured any more became dead letters");
         }
-        Ok(buried)
+        for off in self.catalog.all_switched_off().await? {
+            if !configured.contains(&off.hook) {
+                self.catalog.switch_on(&off.hook).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what was done before `before` from the list. Gives how many.
@@ -169,6 +185,12 @@ impl FollowUps {
             counts,
         };
         Ok(counts.into_iter().map(state).collect())
+    }
+
+    /// Whether there is such a hook: one that is configured, or has follow-ups.
+    pub async fn is_known(&self, hook: &HookName) -> Result<bool, Fault> {
+        let filter = Filter { hook: Some(hook.clone()), state: None };
+        Ok(self.configured().contains_key(hook) || !self.catalog.follow_ups(&filter, None, 1).await?.is_empty())
     }
 
     /// Oldest first, after `after`, at most `limit`.

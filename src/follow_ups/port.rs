@@ -160,17 +160,28 @@ pub trait Catalog: Send + Sync + 'static {
     /// As if it had never been owed.
     async fn drop_follow_up(&self, id: FollowUpId) -> Result<(), Fault>;
 
-    /// Owes the selected anew, due at once and with every attempt before it; not what runs. Switches the hook on again. Gives
-    /// how many.
+    /// Owes the selected anew, due at once and with every attempt before it; not what runs. Switches the hook on again (of a single one:
+    /// if that was owed anew). Gives how many.
     async fn retry(&self, which: &Selection, at: Timestamp) -> Result<u64, Fault>;
 
     /// Removes the selected, unless they run. Gives how many.
     async fn discard(&self, which: &Selection) -> Result<u64, Fault>;
 
-    /// Makes dead letters of what is owed to hooks that are not among `configured`. Gives how many.
-    async fn bury_others(&self, configured: &[HookName], reason: &str, at: Timestamp) -> Result<u64, Fault>;
+    /// The one that was owed last.
+    async fn last_follow_up(&self) -> Result<FollowUpId, Fault>;
+
+    /// Makes dead letters of what is owed to hooks that are not among `configured`, of follow-ups up to `up_to`. Gives how many.
+    async fn bury_others(
+        &self,
+        configured: &[HookName],
+        up_to: FollowUpId,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<u64, Fault>;
 
     async fn switch_off(&self, hook: &HookName, reason: &str, at: Timestamp) -> Result<(), Fault>;
+
+    async fn switch_on(&self, hook: &HookName) -> Result<(), Fault>;
 
     async fn switched_off(&self, hook: &HookName) -> Result<Option<SwitchedOff>, Fault>;
 

@@ -1,5 +1,6 @@
 //! One call of a plugin, bounded in time, whatever the stage, so that no plugin can hurt the gateway: a deadline that holds also while the plugin
-//! keeps its thread, panics that are caught, retries where they can help.
+//! keeps its thread, panics that are caught, retries where they can help. (What is small is begun on the spot: there a plugin that never
+//! awaits has its thread until it returns.)
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -1,11 +1,12 @@
 //! Runs a collection's hooks: those that decide in order, and each follow-up by itself. One that fails has its declared outcome
 //! (`on_failure`). The client learns that the hook could not be carried out; why stands in the log.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tidegate_plugin_sdk as sdk;
 use uuid::Uuid;
 
@@ -16,10 +17,12 @@ use crate::collection::{HookUse, OnAdmitFailure, OnCheckFailure, OnFollowUpFailu
 use crate::files::port::{
     Admission, Announcement, Candidate, Denial, FollowUpOutcome, HookChain, Issue, PublishedFile, Verdict,
 };
-use crate::name;
+use crate::{name, time};
 
 /// A file of at most this many bytes is checked on the spot.
 const ON_THE_SPOT: u64 = 64 * 1024;
+/// However long a counterpart asks to be left alone.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// What a client hears that was denied for a hook that could not be asked.
 const FORBIDDEN: u16 = 403;
 
@@ -54,8 +57,8 @@ impl HookChain for Hooks {
     }
 
     async fn validate(&self, uses: &[HookUse<OnCheckFailure>], file: &Candidate) -> Verdict {
+        let before = Mark::of(file);
         for hook in uses.iter().filter(|hook| hook.is_for(&file.file_name)) {
-            let before = Mark::of(file);
             let answer = self.ask_to_validate(hook, file).await;
             let issues = match answer {
                 _ if Mark::of(file) != before => {
@@ -107,7 +110,9 @@ impl HookChain for Hooks {
         };
         match answer {
             Ok(sdk::FollowUp::Done) => FollowUpOutcome::Done,
-            Ok(sdk::FollowUp::Retry { reason, after }) => FollowUpOutcome::Retry { reason, after },
+            Ok(sdk::FollowUp::Retry { reason, after }) => {
+                FollowUpOutcome::Retry { reason, after: after.map(|after| after.min(LONGEST_WAIT)) }
+            }
             Ok(sdk::FollowUp::GiveUp { reason }) => FollowUpOutcome::GiveUp { reason },
             Ok(sdk::FollowUp::Disable { reason }) => FollowUpOutcome::Disable { reason },
             Err(failure) if failure.is_retryable() => {
@@ -150,12 +155,13 @@ impl Hooks {
 /// What a file that lies on this machine was like. A plugin is shown where it lies, and must not write there: what would be published
 /// is not what was checked. That is asked here and not of the plugin, which may have run out of time.
 #[derive(Debug, PartialEq, Eq)]
-struct Mark(Option<(u64, SystemTime)>);
+struct Mark(Option<(u64, i64, i64, i64, i64)>);
 
 impl Mark {
     fn of(file: &Candidate) -> Self {
         let metadata = file.content.local_path().and_then(|path| std::fs::metadata(path).ok());
-        Self(metadata.and_then(|metadata| Some((metadata.len(), metadata.modified().ok()?))))
+        let times = |it: Metadata| (it.len(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
+        Self(metadata.map(times))
     }
 }
 
@@ -185,12 +191,8 @@ fn bounded_status(status: u16) -> u16 {
 
 fn publication_of(file: &PublishedFile) -> sdk::Publication {
     let sha256 = file.sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect());
-    let published = rfc_3339(file.published);
+    let published = time::rfc_3339(file.published);
     sdk::Publication::new(&*file.event_id, &*file.version, published, file.attempt).with_sha256(sha256)
-}
-
-fn rfc_3339(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S.%3f+00:00").to_string()
 }
 
 impl Failure {

@@ -5,21 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tidegate_plugin_sdk::{PluginError, Stage};
+use futures_util::future::join_all;
+use tidegate_plugin_sdk::{Plugin, PluginError, Stage};
 
 use super::config::{Options, PluginConfig};
 use super::registry::{self, Instance};
 use crate::collection::Collection;
 use crate::to_the_end::words_of;
 
-/// How long the end of the last calls is waited for before an instance is closed all the same, and how often it is looked for.
-const CLOSED_AFTER: Duration = Duration::from_secs(60);
+/// How long the end of the last calls is waited for, and how often it is looked for.
+const CLOSED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The hooks of one configuration. Dropping it closes the instances: whoever has a call under way holds it.
+/// The hooks of one configuration. Dropping it closes the instances, as soon as no call is under way.
 pub struct Hooks {
     instances: HashMap<Arc<str>, Instance>,
 }
@@ -96,16 +97,21 @@ impl Drop for Hooks {
 }
 
 async fn close(instances: HashMap<Arc<str>, Instance>) {
-    for (name, instance) in instances {
-        let plugin = instance.into_plugin();
-        // A call that its deadline ended may not have noticed yet: a plugin that keeps its thread cannot be stopped.
-        let mut left = CLOSED_AFTER;
-        while Arc::strong_count(&plugin) > 1 && !left.is_zero() {
-            tokio::time::sleep(LOOK_EVERY).await;
-            left = left.saturating_sub(LOOK_EVERY);
+    let closing = instances.into_iter().map(|(name, instance)| close_one(name, instance.into_plugin()));
+    join_all(closing).await;
+}
+
+async fn close_one(name: Arc<str>, plugin: Arc<dyn Plugin>) {
+    // A call that its deadline ended may not have noticed yet: a plugin that keeps its thread cannot be stopped.
+    let begun = Instant::now();
+    while Arc::strong_count(&plugin) > 1 {
+        if begun.elapsed() > CLOSED_WITHIN {
+            tracing::error!(plugin = %name, "a plugin is not closed: a call of it comes to no end");
+            return;
         }
-        if let Err(panic) = AssertUnwindSafe(plugin.close()).catch_unwind().await {
-            tracing::error!(plugin = %name, error = words_of(&*panic), "a plugin panicked while it was closed");
-        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    if let Err(panic) = AssertUnwindSafe(plugin.close()).catch_unwind().await {
+        tracing::error!(plugin = %name, error = words_of(&*panic), "a plugin panicked while it was closed");
     }
 }

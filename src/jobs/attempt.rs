@@ -14,6 +14,10 @@ use super::backoff::{RETRY_AFTER, RETRY_AFTER_AT_MOST};
 use super::{Backoff, Handler, Job, Outcome, Queue};
 use crate::fault::Fault;
 
+/// So many attempts more than there are waits may be cut off, by a crash or a stop, before work counts as what takes the process down. An
+/// attempt that is claimed and never run must not be the end of it.
+const CUT_OFF: u32 = 3;
+
 /// What time it is; the tests have a clock of their own.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -57,9 +61,9 @@ impl Attempt {
 
     async fn attempt(&self) -> Fate {
         let attempts = self.backoff.attempts();
-        if self.job.attempt > attempts {
-            // The last one was counted and never ended: the work took the process down, or giving up failed.
-            return self.give_up(format!("none of {attempts} attempts came to an end")).await;
+        if self.job.attempt > attempts.saturating_add(CUT_OFF) {
+            // They were counted and never ended: the work takes the process down, or giving up failed.
+            return self.give_up("no attempt came to an end: each was cut off".to_owned()).await;
         }
         let outcome = match AssertUnwindSafe(self.handler.run(&self.job)).catch_unwind().await {
             Ok(outcome) => outcome,
@@ -110,7 +114,8 @@ impl Attempt {
 
     async fn settle_once(&self, fate: &Fate, due: Timestamp) -> Result<(), Fault> {
         match fate {
-            Fate::Finish | Fate::GivenUp => self.queue.finish(self.job.id).await,
+            Fate::Finish => self.queue.finish(self.job.id).await,
+            Fate::GivenUp => self.queue.given_up(self.job.id).await,
             Fate::PutOff { reason, .. } => self.queue.put_off(self.job.id, due, reason).await,
         }
     }

@@ -40,7 +40,8 @@ pub struct Job {
     pub kind: String,
     /// What the work is about, as an upload's id.
     pub subject: i64,
-    /// Counted before each run, this one included: the first run is attempt 1.
+    /// Counted before each run, this one included: the first run is attempt 1. A run that a crash cut off counts, for it may have caused
+    /// the crash; but some more are granted for those, since most did not.
     pub attempt: u32,
 }
 
@@ -84,6 +85,9 @@ pub trait Queue: Send + Sync + 'static {
     /// The work is done, or will never be: the row goes. (Work that ends in a transaction of its own removes it there:
     /// then there is nothing to do. No id is ever given twice.)
     async fn finish(&self, id: i64) -> Result<(), Fault>;
+
+    /// The work was given up, and [`Handler::gave_up`] has brought what it is about to its end: what is left of the row goes.
+    async fn given_up(&self, id: i64) -> Result<(), Fault>;
 
     /// To be tried again, at `due`.
     async fn put_off(&self, id: i64, due: Timestamp, reason: &str) -> Result<(), Fault>;

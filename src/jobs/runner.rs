@@ -1,8 +1,10 @@
 //! The loop that claims what is due and starts it. What becomes of one job stands in [`super::attempt`].
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -104,7 +106,7 @@ impl Runner {
         *self.running.borrow()
     }
 
-    /// Starts nothing more, and waits for what runs for at most `limit`. Says how many still run then: their rows are
+    /// Starts nothing more (but for a claim that is under way), and waits for what runs for at most `limit`. Says how many still run then: their rows are
     /// free again at the next start.
     pub async fn stop(&self, limit: Duration) -> usize {
         self.stopping.send_replace(true);
@@ -190,7 +192,7 @@ impl Loop {
         }
     }
 
-    /// Takes over the kinds that were set last. Lanes of kinds that stay keep what they know.
+    /// Takes over the kinds that were set last. Lanes of kinds that stay keep what they know, and those that go wait for what runs.
     fn take_kinds(&mut self) {
         if !self.kinds.has_changed().unwrap_or(false) {
             return;
@@ -204,6 +206,9 @@ impl Loop {
             };
             self.lanes.push(lane);
         }
+        before.retain(|lane| lane.running > 0);
+        before.iter_mut().for_each(|lane| lane.kind.at_once = 0);
+        self.lanes.append(&mut before);
     }
 
     /// Claims what is due and for which there is room, and starts it.
@@ -236,7 +241,9 @@ impl Loop {
                 stopping: self.stopping.clone(),
             };
             let kind = lane.kind.name.clone();
-            self.jobs.spawn(async move { Ended { kind, fate: attempt.run().await } });
+            // A panic outside of the work itself must not take the place that the job has here along.
+            let run = AssertUnwindSafe(attempt.run()).catch_unwind();
+            self.jobs.spawn(async move { Ended { kind, fate: run.await.unwrap_or(Ran::PutOff) } });
         }
         Ok(())
     }
@@ -244,7 +251,9 @@ impl Loop {
     /// How long until a row is due of a kind of which none is due now, or a kind has rested. (Where one is due, and there is no room for
     /// it, a job has to end first.)
     async fn until_due(&self) -> Result<Duration, Fault> {
-        let rested = self.lanes.iter().filter(|lane| lane.is_resting()).filter_map(|lane| lane.rests_until).min();
+        // By what the claim saw, not by what the time is now: a lane that has rested meanwhile was not asked for.
+        let waiting = self.lanes.iter().filter(|lane| !lane.is_exhausted && lane.running < lane.kind.at_once);
+        let rested = waiting.filter_map(|lane| lane.rests_until).min();
         let until_rested = rested.map(|rested| rested.saturating_duration_since(Instant::now()));
         let names: Vec<&str> =
             self.lanes.iter().filter(|lane| lane.is_exhausted).map(|lane| &*lane.kind.name).collect();

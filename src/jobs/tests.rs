@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +22,8 @@ struct Rows {
     woken: Arc<Notify>,
     is_broken: AtomicBool,
     claims: AtomicUsize,
+    /// Milliseconds.
+    claim_takes: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,7 @@ impl Rows {
             woken: Arc::default(),
             is_broken: AtomicBool::new(false),
             claims: AtomicUsize::new(0),
+            claim_takes: AtomicU64::new(0),
         })
     }
 
@@ -78,6 +81,10 @@ impl Queue for Rows {
         self.claims.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         tokio::task::yield_now().await;
+        match self.claim_takes.load(Ordering::SeqCst) {
+            0 => {}
+            millis => sleep(Duration::from_millis(millis)).await,
+        }
         let mut rows = self.rows.lock();
         let mut claimed = Vec::new();
         for (kind, limit) in wanted {
@@ -104,6 +111,10 @@ impl Queue for Rows {
         self.check()?;
         self.rows.lock().retain(|row| row.job.id != id);
         Ok(())
+    }
+
+    async fn given_up(&self, id: i64) -> Result<(), Fault> {
+        self.finish(id).await
     }
 
     async fn put_off(&self, id: i64, due: Timestamp, reason: &str) -> Result<(), Fault> {
@@ -279,22 +290,55 @@ async fn what_gives_up_is_not_tried_again() {
 async fn work_that_takes_the_process_down_each_time_is_given_up_without_another_run() {
     let rows = Rows::new();
     rows.owe("work", 1);
-    (rows.rows.lock()[0].job.attempt, rows.rows.lock()[0].is_claimed) = (3, true);
+    (rows.rows.lock()[0].job.attempt, rows.rows.lock()[0].is_claimed) = (6, true);
     let (handler, mut heard) = scripted(vec![]);
     let _runner = start(&rows, handler, 4, seconds(&[1, 1]));
-    let reason = "none of 3 attempts came to an end".to_owned();
+    let reason = "no attempt came to an end: each was cut off".to_owned();
     assert_eq!(next(&mut heard).await, Asked::GaveUp { subject: 1, reason });
     settled(&rows).await;
+}
+
+/// Whatever cut them off: a kill just behind the claim is not the work's fault.
+#[tokio::test(start_paused = true)]
+async fn work_whose_only_attempt_was_cut_off_runs() {
+    let rows = Rows::new();
+    rows.owe("work", 1);
+    (rows.rows.lock()[0].job.attempt, rows.rows.lock()[0].is_claimed) = (1, true);
+    let (handler, mut heard) = scripted(vec![Does::Retry]);
+    let _runner = start(&rows, handler, 4, seconds(&[]));
+    assert_eq!(next(&mut heard).await, run(1, 2));
+    assert_eq!(next(&mut heard).await, Asked::GaveUp { subject: 1, reason: "not yet".to_owned() });
+    settled(&rows).await;
+}
+
+/// The claim takes longer than a lane rests, so that it has rested before anybody looks when the next row is due.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_rested_during_a_claim_is_not_slept_over() {
+    let rows = Rows::new();
+    rows.claim_takes.store(40, Ordering::SeqCst);
+    (0..60).for_each(|subject| rows.owe("down", subject));
+    let (handler, mut heard) = scripted((0..60).map(|_| Does::Retry).collect());
+    let (other, _other_heard) = scripted(vec![]);
+    let down = Kind { is_paced: true, ..kind("down", handler, 16, seconds(&[600])) };
+    let _runner = Runner::start_at(rows.clone(), vec![down, kind("other", other, 1, seconds(&[]))], clock());
+    let began = Instant::now();
+    for _ in 0..60 {
+        next(&mut heard).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn giving_up_is_tried_again_until_it_succeeds() {
     let rows = Rows::new();
     rows.owe("work", 1);
-    let (handler, mut heard) = scripted(vec![Does::GiveUp]);
+    let (handler, mut heard) = scripted(vec![Does::GiveUp, Does::GiveUp, Does::GiveUp]);
     handler.giving_up_fails.store(2, Ordering::SeqCst);
     let _runner = start(&rows, handler, 4, seconds(&[]));
-    assert_eq!(next(&mut heard).await, run(1, 1));
+    // The work is asked once more each time: by then it may succeed.
+    for attempt in 1..=3 {
+        assert_eq!(next(&mut heard).await, run(1, attempt));
+    }
     assert!(matches!(next(&mut heard).await, Asked::GaveUp { subject: 1, .. }));
     settled(&rows).await;
 }

@@ -4,7 +4,7 @@ use super::ledger::Incomplete;
 use super::port::Issue;
 use crate::collection::Collection;
 use crate::fault::Fault;
-use crate::files::port::Denial;
+use crate::files::port::{Denial, in_words};
 use crate::name::NameError;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,26 +30,10 @@ pub enum UploadError {
     #[error("{}", .0.reason)]
     Denied(Denial),
     /// A validation said no.
-    #[error("the file was refused: {}", issues_text(.0))]
+    #[error("the file was refused: {}", in_words(.0))]
     Rejected(Vec<Issue>),
     #[error(transparent)]
     Fault(#[from] Fault),
-}
-
-/// So many issues stand in one line; the list of them is told beside it.
-const ISSUES_IN_WORDS: usize = 20;
-
-/// What is wrong, in one line.
-pub(super) fn issues_text(issues: &[Issue]) -> String {
-    let lines = issues.iter().take(ISSUES_IN_WORDS).map(|issue| match issue.path.as_str() {
-        "" => issue.message.clone(),
-        path => format!("{path}: {}", issue.message),
-    });
-    let text = lines.collect::<Vec<_>>().join("; ");
-    match issues.len().saturating_sub(ISSUES_IN_WORDS) {
-        0 => text,
-        more => format!("{text}; and {more} more"),
-    }
 }
 
 /// A name that is none for this collection.

@@ -173,7 +173,8 @@ impl Uploads {
         let mut expired = 0;
         for row in self.core.catalog.idle_uploads(before, EXPIRED_AT_ONCE).await? {
             let slot = self.core.slots.of(&row.key);
-            let mut slot = slot.lock().await;
+            // Somebody is about it (a hook may be asked for a while): the next round looks again.
+            let Ok(mut slot) = slot.try_lock() else { continue };
             // An intake that holds it is receiving, if slowly.
             if slot.as_ref().is_some_and(|active| std::sync::Arc::strong_count(active) > 1) {
                 continue;

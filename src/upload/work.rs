@@ -6,13 +6,16 @@ use std::sync::Arc;
 use super::Uploads;
 use super::active::Active;
 use super::assembly;
-use super::error::{UploadError, issues_text};
+use super::error::UploadError;
 use super::port::{Candidate, ChangeAnswer, End, UploadId, UploadRow, UploadState, Verdict};
 use crate::collection::Collection;
 use crate::crash;
 use crate::fault::Fault;
-use crate::files::port::{Staged, Storage};
+use crate::files::port::{Issue, Staged, Storage, in_words};
 use crate::files::{FileContent, NewFile, Published};
+
+/// Issues of a rejected upload that are kept with its row take at most so many bytes: the row is read at each question after it.
+const ISSUES_KEPT: usize = 64 * 1024;
 
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,8 +101,8 @@ impl Uploads {
         crash::point("validate.done");
         match verdict {
             Verdict::Reject(issues) => {
-                let reason = issues_text(&issues);
-                self.end(row.id, End { state: UploadState::Rejected, reason, issues }).await?;
+                let reason = in_words(&issues);
+                self.end(row.id, End { state: UploadState::Rejected, reason, issues: kept(issues) }).await?;
                 self.remove_staged(row.id).await;
                 Ok(())
             }
@@ -173,5 +176,35 @@ impl Uploads {
             // Deleted meanwhile: there is nothing left to say.
             _ => Ok(()),
         }
+    }
+}
+
+/// As many of the first issues as are kept, and one that says so if that is not all.
+fn kept(mut issues: Vec<Issue>) -> Vec<Issue> {
+    let mut bytes = 0;
+    let fits = issues.iter().take_while(|issue| {
+        bytes += issue.path.len() + issue.code.len() + issue.message.len();
+        bytes <= ISSUES_KEPT
+    });
+    let (fitting, all) = (fits.count(), issues.len());
+    if fitting < all {
+        issues.truncate(fitting);
+        let message = format!("{} more are not told", all - fitting);
+        issues.push(Issue { path: String::new(), code: "more".to_owned(), message });
+    }
+    issues
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_issues_are_kept_as_there_is_room_for() {
+        let issue = |length: usize| Issue { path: String::new(), code: String::new(), message: "x".repeat(length) };
+        assert_eq!(kept(vec![issue(10); 100]).len(), 100);
+        let cut = kept(vec![issue(1024); 100]);
+        assert_eq!((cut.len(), cut[64].message.as_str()), (65, "36 more are not told"));
+        assert_eq!(kept(vec![issue(1 << 20)])[0].message, "1 more are not told");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules that know no other, and that all may use.
 const LEAVES: &[&str] =
-    &["auth", "collection", "crash", "diagnostics", "digest", "fault", "kernel", "name", "to_the_end", "units"];
+    &["auth", "collection", "crash", "diagnostics", "digest", "fault", "kernel", "name", "time", "to_the_end", "units"];
 
 /// What else each module may use. Whatever is not listed may use leaves alone.
 const MAY_USE: &[(&str, &[&str])] = &[

@@ -72,6 +72,7 @@ impl Admission {
 pub struct Amendment {
     /// It has to be a name that the collection takes.
     pub file_name: Option<String>,
+    /// For the hooks that come after, of a file that comes whole. Uploads in parts have no media type.
     pub content_type: Option<String>,
 }
 

@@ -81,7 +81,7 @@ pub trait FileHandle: Send + Sync {
     fn stream(&self) -> ByteStream<'_>;
 
     /// A path on this machine that opens the content, where there is one: for this process and its children, as long as the handle
-    /// lives, and this version of the file whatever happens to its own path meanwhile. It says nothing of the file's name. Never write
-    /// to it, and never map it into memory.
+    /// lives, and this version of the file whatever happens to its own path meanwhile. It says nothing of the file's name. Later it
+    /// may open another file, so nothing that was given it may outlive the handle. Never write to it, and never map it into memory.
     fn local_path(&self) -> Option<&Path>;
 }

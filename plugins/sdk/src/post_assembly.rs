@@ -76,12 +76,12 @@ impl FollowUp {
 
 /// A plugin that does what must happen after a file was published.
 ///
-/// The gateway calls `follow_up` at least once for each publication, in no order, and never while another call for the same publication runs. It
-/// may call again for one that was done: after a crash it cannot know. Deadlines and panics are as for [`crate::Validate`]; an error is a
+/// The gateway calls `follow_up` at least once for each publication, in no order, and never while another call for the same publication runs
+/// (unless that one went on past its deadline). It may call again for one that was done: after a crash it cannot know. Deadlines and panics are as for [`crate::Validate`]; an error is a
 /// [`FollowUp::Retry`] if it says that it can be retried, else a [`FollowUp::GiveUp`].
 ///
-/// The file is the version that was published, also where the path has another one by now. A version that is gone altogether is
-/// not followed up any more, unless the plugin can do without the content ([`PostAssembly::reads_content`]).
+/// The file is the version that was published. One that was deleted or replaced before its follow-up ran is not followed up any more, unless
+/// the plugin can do without the content ([`PostAssembly::reads_content`]): what took its place is owed a run of its own.
 #[async_trait]
 pub trait PostAssembly: Plugin {
     async fn follow_up(&self, file: &dyn FileHandle, publication: &Publication) -> Result<FollowUp, PluginError>;

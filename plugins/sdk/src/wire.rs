@@ -182,7 +182,9 @@ fn nonsense(what: impl Into<String>) -> PluginError {
     PluginError::retryable(ErrorKind::Unavailable, format!("the answer is none: {}", what.into()))
 }
 
+/// Not too long, and without what would move somebody's cursor.
 fn cut(text: String) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -261,6 +263,10 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_too_long_is_cut() {
+        let Verdict::Reject(issues) = verdict(br#"{"reject": [{"message": "a\u001b[2Jb\n"}]}"#).unwrap() else {
+            panic!()
+        };
+        assert_eq!(issues[0].message, "a [2Jb ");
         let many = vec![json!({ "message": "é".repeat(5_000) }); 1_500];
         let Verdict::Reject(issues) = verdict(json!({ "reject": many }).to_string().as_bytes()).unwrap() else {
             panic!("accepted")

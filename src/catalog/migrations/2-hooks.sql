@@ -28,7 +28,9 @@ CREATE TABLE follow_up (
 
 CREATE INDEX follow_up_due ON follow_up (hook, due) WHERE state = 'owed';
 CREATE INDEX follow_up_by_state ON follow_up (state);
-CREATE INDEX follow_up_by_hook ON follow_up (hook, state);
+CREATE INDEX follow_up_by_hook ON follow_up (hook);
+CREATE INDEX follow_up_by_hook_and_state ON follow_up (hook, state);
+CREATE INDEX follow_up_done ON follow_up (ended) WHERE state = 'done';
 
 -- The attempts that failed.
 CREATE TABLE follow_up_attempt (

@@ -57,6 +57,22 @@ pub struct Issue {
     pub message: String,
 }
 
+/// So many issues stand in one line; the list of them is told beside it.
+const ISSUES_IN_WORDS: usize = 20;
+
+/// What is wrong, in one line.
+pub fn in_words(issues: &[Issue]) -> String {
+    let lines = issues.iter().take(ISSUES_IN_WORDS).map(|issue| match issue.path.as_str() {
+        "" => issue.message.clone(),
+        path => format!("{path}: {}", issue.message),
+    });
+    let text = lines.collect::<Vec<_>>().join("; ");
+    match issues.len().saturating_sub(ISSUES_IN_WORDS) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    }
+}
+
 /// A file that is to be validated.
 #[derive(Clone)]
 pub struct Candidate {

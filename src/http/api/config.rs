@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::config::Anonymous;
+
 /// The dialects that are served.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -16,6 +18,17 @@ pub struct ApisConfig {
     /// JSON files by company, with a WebSocket of changes: `/api/files/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<ApiConfig>,
+    /// What operators look at and do: `/v1/admin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminConfig>,
+}
+
+/// The administration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Whether it is served. Without this it is, unless anonymous requests are let in from everywhere.
+    pub enabled: bool,
 }
 
 /// One dialect.
@@ -62,6 +75,11 @@ impl ApisConfig {
             Dialect::Relay => &self.relay,
         };
         section.as_ref().filter(|api| api.enabled).map(|api| api.collection.as_str())
+    }
+
+    /// Whether the administration is served, where anonymous requests are let in from there.
+    pub fn admin(&self, anonymous: Anonymous) -> bool {
+        self.admin.as_ref().map_or(anonymous != Anonymous::Everywhere, |admin| admin.enabled)
     }
 
     /// The dialects that are on, each with the name of its collection.

@@ -30,6 +30,12 @@ impl From<UploadError> for Refusal {
     }
 }
 
+/// What an admission hook says, for the document.
+pub const DENIED: (u16, &str) = (
+    403,
+    "A file like this is not taken here; the message says why. (A hook may give another status from 400 to 499.)",
+);
+
 /// One thing that is wrong with a file.
 #[derive(Debug, Object, Serialize)]
 pub struct FileIssue {

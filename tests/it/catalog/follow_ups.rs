@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tidegate::events::EventKind;
 use tidegate::files::port::{CatalogAnswer, FileRecord, Publication};
 use tidegate::follow_ups::port::{
@@ -142,8 +143,7 @@ pub async fn a_dead_letter_stays_until_it_is_retried_or_discarded(fixture: &impl
     let claimed = claim(&ports, "relay/erp", 2).await;
     for job in &claimed {
         ports.follow_ups.bury(FollowUpId(job.id), "it is gone for good", time(9)).await.unwrap();
-        // As the runner does: it does not know what giving up means.
-        ports.follow_up_queue.finish(job.id).await.unwrap();
+        ports.follow_up_queue.given_up(job.id).await.unwrap();
     }
     assert_eq!(states(&ports).await, [FollowUpState::Dead; 3]);
     let first = FollowUpId(claimed[0].id);
@@ -172,10 +172,14 @@ pub async fn what_is_owed_to_a_hook_that_is_gone_becomes_a_dead_letter(fixture: 
     let ports = fixture.open();
     publish(&ports, &record("t", "a", "v1"), &["erp", "archive", "old"]).await;
     let configured = [erp(), HookName::new("relay", "archive")];
-    assert_eq!(ports.follow_ups.bury_others(&configured, "gone", time(9)).await.unwrap(), 1);
+    let last = ports.follow_ups.last_follow_up().await.unwrap();
+    assert_eq!(last, all(&ports).await[2].id);
+    let before = FollowUpId(last.0 - 1);
+    assert_eq!(ports.follow_ups.bury_others(&configured, before, "gone", time(9)).await.unwrap(), 0, "it came later");
+    assert_eq!(ports.follow_ups.bury_others(&configured, last, "gone", time(9)).await.unwrap(), 1);
     assert_eq!(states(&ports).await, [FollowUpState::Owed, FollowUpState::Owed, FollowUpState::Dead]);
-    assert_eq!(ports.follow_ups.bury_others(&configured, "gone", time(9)).await.unwrap(), 0);
-    assert_eq!(ports.follow_ups.bury_others(&[], "gone", time(9)).await.unwrap(), 2);
+    assert_eq!(ports.follow_ups.bury_others(&configured, last, "gone", time(9)).await.unwrap(), 0);
+    assert_eq!(ports.follow_ups.bury_others(&[], last, "gone", time(9)).await.unwrap(), 2);
 }
 
 pub async fn a_hook_is_off_until_it_is_retried(fixture: &impl Fixture) {
@@ -187,9 +191,15 @@ pub async fn a_hook_is_off_until_it_is_retried(fixture: &impl Fixture) {
     let off = SwitchedOff { hook: erp(), reason: "410 Gone".to_owned(), since: time(5) };
     assert_eq!(ports.follow_ups.switched_off(&erp()).await.unwrap(), Some(off.clone()));
     assert_eq!(ports.follow_ups.all_switched_off().await.unwrap(), [off]);
-    let id = all(&ports).await[0].id;
-    ports.follow_ups.retry(&Selection::One(id), time(7)).await.unwrap();
+    let running = FollowUpId(claim(&ports, "relay/erp", 2).await[0].id);
+    assert_eq!(ports.follow_ups.retry(&Selection::One(running), time(7)).await.unwrap(), 0);
+    assert_eq!(ports.follow_ups.all_switched_off().await.unwrap().len(), 1, "nothing was retried");
+    ports.follow_ups.bury(running, "410 Gone", time(7)).await.unwrap();
+    assert_eq!(ports.follow_ups.retry(&Selection::One(running), time(7)).await.unwrap(), 1);
     assert_eq!(ports.follow_ups.all_switched_off().await.unwrap(), []);
+    ports.follow_ups.switch_off(&erp(), "410 Gone", time(8)).await.unwrap();
+    ports.follow_ups.switch_on(&erp()).await.unwrap();
+    assert_eq!(ports.follow_ups.switched_off(&erp()).await.unwrap(), None);
     // Also where it has no dead letter.
     ports.follow_ups.switch_off(&erp(), "410 Gone", time(8)).await.unwrap();
     assert_eq!(ports.follow_ups.retry(&Selection::DeadOf(erp()), time(9)).await.unwrap(), 0);
@@ -237,4 +247,25 @@ pub async fn what_was_done_is_pruned(fixture: &impl Fixture) {
     assert_eq!(ports.follow_ups.prune_done(far).await.unwrap(), 1);
     assert_eq!(states(&ports).await, [FollowUpState::Owed], "what is owed stays");
     assert_eq!(ports.follow_ups.failed_attempts(FollowUpId(job.id), 10).await.unwrap(), []);
+}
+
+/// More than one transaction takes.
+pub async fn a_thousand_dead_letters_are_retried_and_discarded(fixture: &impl Fixture) {
+    let ports = fixture.open();
+    let ports_now = &ports;
+    let publish_one = async |number: usize| {
+        publish(ports_now, &record("t", "a", &format!("v{number}")), &["erp"]).await;
+    };
+    join_all((0..1_001).map(publish_one)).await;
+    let bury_all = async || {
+        let claimed = ports.follow_up_queue.claim(&[("relay/erp", 2_000)], time(100)).await.unwrap();
+        let bury = claimed.iter().map(|job| ports.follow_ups.bury(FollowUpId(job.id), "no", time(9)));
+        join_all(bury).await.into_iter().for_each(|buried| buried.unwrap());
+        claimed.len()
+    };
+    assert_eq!(bury_all().await, 1_001);
+    assert_eq!(ports.follow_ups.retry(&Selection::DeadOf(erp()), time(20)).await.unwrap(), 1_001);
+    assert_eq!(bury_all().await, 1_001);
+    assert_eq!(ports.follow_ups.discard(&Selection::DeadOf(erp())).await.unwrap(), 1_001);
+    assert_eq!(all(&ports).await, []);
 }

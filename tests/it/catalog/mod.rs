@@ -90,6 +90,7 @@ macro_rules! conformance {
             follow_ups: a_hook_is_off_until_it_is_retried,
             follow_ups: follow_ups_are_listed_and_counted,
             follow_ups: what_was_done_is_pruned,
+            follow_ups: a_thousand_dead_letters_are_retried_and_discarded,
         );
     };
     (@cases $fixture:expr, $($module:ident: $case:ident,)*) => {

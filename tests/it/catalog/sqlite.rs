@@ -144,6 +144,23 @@ fn a_newer_catalog_is_left_alone() {
     assert!(matches!(refusal, OpenError::Newer { found: 99, .. }), "{refusal}");
 }
 
+/// What an older gateway wrote is there after the migrations, as it was.
+#[tokio::test]
+async fn an_older_catalog_is_brought_up_to_date() {
+    let fixture = OnDisk::new(Durability::Process);
+    let connection = rusqlite::Connection::open(fixture.path()).unwrap();
+    connection.execute_batch(include_str!("../../../src/catalog/migrations/1-first.sql")).unwrap();
+    let sql = "INSERT INTO upload (collection, principal, session, state, file_name, storage, sha256, boot_id, created, touched, \
+               reason, parts) VALUES ('large', 'anonymous', 's', 'rejected', 'a', 'disk', 1, 'boot-1', 1, 1, 'because', 0)";
+    connection.execute(sql, []).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let ports = fixture.open();
+    let row = ports.uploads.upload(&upload("s").key).await.unwrap().unwrap();
+    assert_eq!((row.reason.as_deref(), row.admitted_as, row.issues), (Some("because"), None, Vec::new()));
+    assert_eq!(ports.follow_ups.hook_counts().await.unwrap(), []);
+}
+
 #[test]
 fn what_is_no_catalog_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -310,7 +310,7 @@ fn places(folder: &TempDir, options: &Options, validation: Arc<HeldValidation>) 
         fingerprints: HashMap::new(),
         hooks: validation,
     };
-    let dialects = Dialects { chunk_writer: Some(chunks), fileupload: Some(largefiles), relay: None };
+    let dialects = Dialects { chunk_writer: Some(chunks), fileupload: Some(largefiles), relay: None, admin: true };
     (Arc::new(places), dialects)
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::follow_ups::HookState;
 use crate::follow_ups::port::{FailedAttempt, FollowUp, FollowUpState, SwitchedOff};
-use crate::http::api::relay::socket::timestamp;
 use crate::http::openapi::set_response_example;
 use crate::http::typed::{Nullable, Refusals};
+use crate::time::rfc_3339;
 
 /// How it stands with a follow-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ pub struct HookOff {
 
 impl From<SwitchedOff> for HookOff {
     fn from(off: SwitchedOff) -> Self {
-        Self { reason: off.reason, since: timestamp(off.since) }
+        Self { reason: off.reason, since: rfc_3339(off.since) }
     }
 }
 
@@ -148,11 +148,11 @@ impl From<FollowUp> for FollowUpEntry {
             file_name: row.file_name,
             version: row.version,
             size: row.size,
-            published: timestamp(row.published),
+            published: rfc_3339(row.published),
             attempts: row.attempts,
-            due: Nullable(is_owed.then(|| timestamp(row.due))),
+            due: Nullable(is_owed.then(|| rfc_3339(row.due))),
             reason: Nullable(row.reason),
-            ended: Nullable(row.ended.map(timestamp)),
+            ended: Nullable(row.ended.map(rfc_3339)),
         }
     }
 }
@@ -178,7 +178,7 @@ pub struct Attempt {
 impl FollowUpDetail {
     pub fn new(row: FollowUp, attempts: Vec<FailedAttempt>) -> Self {
         let attempt =
-            |FailedAttempt { attempt, at, reason }: FailedAttempt| Attempt { attempt, at: timestamp(at), reason };
+            |FailedAttempt { attempt, at, reason }: FailedAttempt| Attempt { attempt, at: rfc_3339(at), reason };
         Self { follow_up: row.into(), failed_attempts: attempts.into_iter().map(attempt).collect() }
     }
 }
@@ -209,6 +209,14 @@ impl Refusals for ListRefusals {
     type Body = Problem;
     const CONTENT_TYPE: &'static str = "application/problem+json";
     const ANSWERS: &'static [(u16, &'static str)] = &[BAD_PARAMETER, UNAVAILABLE];
+}
+
+pub struct HookRefusals;
+
+impl Refusals for HookRefusals {
+    type Body = Problem;
+    const CONTENT_TYPE: &'static str = "application/problem+json";
+    const ANSWERS: &'static [(u16, &'static str)] = &[BAD_PARAMETER, (404, "There is no such hook."), UNAVAILABLE];
 }
 
 pub struct OneRefusals;

@@ -7,7 +7,8 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::{OpenApi, Tags};
 
 use self::messages::{
-    Count, FollowUpDetail, FollowUpEntry, FollowUpStatus, FollowUps, Hook, Hooks, ListRefusals, OneRefusals,
+    Count, FollowUpDetail, FollowUpEntry, FollowUpStatus, FollowUps, Hook, HookRefusals, Hooks, ListRefusals,
+    OneRefusals,
 };
 use super::{Api, Serving};
 use crate::follow_ups::port::{Filter, FollowUpId, HookName, Selection};
@@ -17,7 +18,7 @@ use poem::http::StatusCode;
 
 pub const API: Api = Api {
     name: "admin",
-    is_on: |_| true,
+    is_on: |dialects| dialects.admin,
     document: |builder| builder.api::<AdminApi>().edit(messages::examples),
     mount: |routes, serving| routes.api(AdminApi { serving: serving.clone() }),
 };
@@ -35,6 +36,15 @@ enum AdminTags {
 impl AdminApi {
     fn follow_ups(&self) -> crate::follow_ups::FollowUps {
         self.serving.gateway.current().follow_ups.clone()
+    }
+
+    /// The dead letters of a hook that there is.
+    async fn dead_of(&self, collection: &str, plugin: &str) -> Result<Selection, Refusal> {
+        let hook = HookName::new(collection, plugin);
+        match self.follow_ups().is_known(&hook).await? {
+            true => Ok(Selection::DeadOf(hook)),
+            false => Err(Refusal::not_found(format!("there is no hook `{hook}`"))),
+        }
     }
 
     /// Why a follow-up was not changed.
@@ -71,8 +81,8 @@ impl AdminApi {
         collection: Path<String>,
         /// The plugin's instance in that collection.
         plugin: Path<String>,
-    ) -> Result<Json<Count>, Refused<ListRefusals>> {
-        let which = Selection::DeadOf(HookName::new(&collection, &plugin));
+    ) -> Result<Json<Count>, Refused<HookRefusals>> {
+        let which = self.dead_of(&collection, &plugin).await?;
         Ok(Json(Count { count: self.follow_ups().retry(&which).await? }))
     }
 
@@ -84,8 +94,8 @@ impl AdminApi {
         collection: Path<String>,
         /// The plugin's instance in that collection.
         plugin: Path<String>,
-    ) -> Result<Json<Count>, Refused<ListRefusals>> {
-        let which = Selection::DeadOf(HookName::new(&collection, &plugin));
+    ) -> Result<Json<Count>, Refused<HookRefusals>> {
+        let which = self.dead_of(&collection, &plugin).await?;
         Ok(Json(Count { count: self.follow_ups().discard(&which).await? }))
     }
 

@@ -8,12 +8,12 @@ use poem_openapi::{Enum, Object, OpenApi, Tags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::relay::socket::timestamp;
 use super::{Api, Serving};
 use crate::events::{Event, EventKind, Filter, Page};
 use crate::http::openapi::set_response_example;
 use crate::http::refusal::Refusal;
 use crate::http::typed::{Json, Nullable, Refusals, Refused};
+use crate::time::rfc_3339;
 
 pub const API: Api = Api {
     name: "events",
@@ -115,7 +115,7 @@ impl EventEntry {
             version: Nullable(event.version.clone()),
             size: Nullable(event.size),
             files_count: Nullable(event.files_count),
-            timestamp: timestamp(event.at),
+            timestamp: rfc_3339(event.at),
         }
     }
 }

@@ -4,13 +4,13 @@ use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::socket::timestamp;
 use super::start_page;
 use crate::files::port::FileRecord;
-use crate::http::api::refusals::FileIssue;
+use crate::http::api::refusals::{DENIED, FileIssue};
 use crate::http::download::FileKind;
 use crate::http::openapi::set_response_example;
 use crate::http::typed::{FieldKind, FormField, FormSchema, Nullable, Refusals};
+use crate::time::rfc_3339;
 
 /// The companies that there are.
 #[derive(Object, Serialize)]
@@ -49,7 +49,7 @@ impl FileEntry {
             filename: record.file_name.clone(),
             societe: record.tenant.clone(),
             size: record.size,
-            last_modified: timestamp(record.modified),
+            last_modified: rfc_3339(record.modified),
             type_data: type_data.to_owned(),
             annee: annee.to_owned(),
             checksum: Nullable(record.sha256.as_ref().map(|digest| hex(digest))),
@@ -196,6 +196,7 @@ impl Refusals for UploadRefusals {
     type Body = RelayError;
     const ANSWERS: &'static [(u16, &'static str)] = &[
         (400, "A name that cannot be one or does not end in `.json`, or a form that is broken off."),
+        DENIED,
         (409, "Something else stands in the file's place, put there by another program."),
         (413, "The file is larger than this gateway takes."),
         (415, "The request is no `multipart/form-data`."),

@@ -28,11 +28,11 @@ use crate::http::errors::{PathRule, Shape};
 use crate::http::refusal::Refusal;
 use crate::http::typed::{Json, Multipart, Refused, StreamedJson, refuse_too_large};
 use crate::name;
+use crate::time::rfc_3339;
 use messages::{
     Deleted, DownloadRefusals, FileList, FileRefusals, JsonDocument, NoRefusals, SocieteRefusals, Societes, Status,
     Synced, UploadForm, UploadRefusals, Uploaded, an_uploaded_file, an_uploaded_societe,
 };
-use socket::timestamp;
 use start_page::Start;
 
 pub const API: Api = Api {
@@ -220,7 +220,7 @@ impl RelayApi {
             total_files: Some(totals.files),
             websocket_connections: Some(self.serving.sockets.open() as u64),
             // Clients read a time here, also where no file has one.
-            last_update: Some(timestamp(totals.last_modified.unwrap_or_else(Timestamp::now))),
+            last_update: Some(rfc_3339(totals.last_modified.unwrap_or_else(Timestamp::now))),
         }))
     }
 }

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{Batch, Event, EventKind, Position, RenderSlot, Subscription};
+use crate::time::rfc_3339;
 
 /// Where entries keep the relay's text of them.
 const RELAY_TEXT: RenderSlot = RenderSlot::nth(0);
@@ -285,13 +286,13 @@ struct Notice<'a> {
 impl<'a> Notice<'a> {
     fn connection(collection: &'a str, id: Position) -> Self {
         let message = "connected: what happens after `id` is told here";
-        Self { kind: "connection", message, timestamp: timestamp(Timestamp::now()), id, collection }
+        Self { kind: "connection", message, timestamp: rfc_3339(Timestamp::now()), id, collection }
     }
 
     fn reload(collection: &'a str, id: Position) -> Self {
         let message =
             "what was missed cannot be told any more: list the files anew; what happens after `id` is told here";
-        Self { kind: "reload", message, timestamp: timestamp(Timestamp::now()), id, collection }
+        Self { kind: "reload", message, timestamp: rfc_3339(Timestamp::now()), id, collection }
     }
 }
 
@@ -307,7 +308,7 @@ impl Reconnect {
     fn soon() -> Self {
         let spread = RECONNECT_AFTER_MS.end - RECONNECT_AFTER_MS.start;
         let after_ms = RECONNECT_AFTER_MS.start + RandomState::new().hash_one(0_u8) % spread;
-        Self { kind: "reconnect", after_ms, timestamp: timestamp(Timestamp::now()) }
+        Self { kind: "reconnect", after_ms, timestamp: rfc_3339(Timestamp::now()) }
     }
 }
 
@@ -335,7 +336,7 @@ struct SyncEvent<'a> {
 
 fn event_text(event: &Event) -> String {
     let Event { position: id, event } = event;
-    let (id, kind, timestamp) = (*id, event.kind.as_str(), timestamp(event.at));
+    let (id, kind, timestamp) = (*id, event.kind.as_str(), rfc_3339(event.at));
     let (collection, societe) = (event.collection.as_str(), event.tenant.as_str());
     match event.kind {
         EventKind::SyncCompleted => {
@@ -351,11 +352,6 @@ fn event_text(event: &Event) -> String {
 fn text(message: &impl Serialize) -> String {
     // Strings and numbers alone: there is nothing in them that JSON cannot say.
     serde_json::to_string(message).unwrap_or_default()
-}
-
-/// RFC 3339 as clients in the field read it: `+00:00`, not `Z`, and three decimals.
-pub fn timestamp(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string()
 }
 
 #[cfg(test)]
@@ -397,12 +393,6 @@ mod tests {
                 "timestamp": "2026-01-02T03:04:05.678+00:00", "id": 42, "collection": "societes",
             })
         );
-    }
-
-    #[test]
-    fn times_have_three_decimals_always() {
-        let whole: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
-        assert_eq!(timestamp(whole), "2026-01-02T03:04:05.000+00:00");
     }
 
     #[test]
