@@ -8,6 +8,7 @@ mod config;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod fileupload;
+mod follow_ups;
 mod http;
 mod openapi;
 mod promises;
