@@ -25,6 +25,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Modules that see everything.
 const SEES_ALL: &[&str] = &["boot", "cli", "main"];
 
+/// Where plugins appear, each of them.
+const HOOKS: &[&str] = &["hooks"];
+
 /// Crates that appear in one module alone, or in these.
 const KEPT_TO: &[(&str, &[&str])] = &[
     ("poem", &["http"]),
@@ -35,11 +38,6 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("rusqlite", &["catalog"]),
     ("rusqlite_migration", &["catalog"]),
     ("opendal", &["storage"]),
-    ("tidegate_plugin_command", &["hooks"]),
-    ("tidegate_plugin_json", &["hooks"]),
-    ("tidegate_plugin_json_schema", &["hooks"]),
-    ("tidegate_plugin_media_type", &["hooks"]),
-    ("tidegate_plugin_webhook", &["hooks"]),
     ("tidegate_plugin_sdk", &["hooks", "units"]),
     ("clap", &["cli"]),
 ];
@@ -47,6 +45,8 @@ const KEPT_TO: &[(&str, &[&str])] = &[
 #[test]
 fn modules_use_what_they_may() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let plugins: Vec<String> =
+        plugin_folders().iter().map(|name| format!("tidegate_plugin_{}", name.replace('-', "_"))).collect();
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for file in rust_files(&root) {
@@ -63,7 +63,7 @@ fn modules_use_what_they_may() {
                 wrong.push(format!("{}: `{top}` must not use `{}`", relative.display(), used.join("::")));
             }
         }
-        for (name, homes) in KEPT_TO {
+        for (name, homes) in KEPT_TO.iter().copied().chain(plugins.iter().map(|name| (name.as_str(), HOOKS))) {
             if !homes.contains(&top.as_str()) && mentions_crate(&text, name) {
                 wrong.push(format!("{}: `{name}` is kept to `{}`", relative.display(), homes.join("`, `")));
             }
@@ -100,17 +100,21 @@ fn plugin_folders_and_features_agree() {
         .keys()
         .filter_map(|feature| feature.strip_prefix("plugin-").map(str::to_owned))
         .collect();
-    let folders: BTreeSet<String> = fs::read_dir(root.join("plugins"))
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().join("Cargo.toml").exists())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .filter(|name| name != "sdk")
-        .collect();
+    let folders = plugin_folders();
     assert_eq!(features, folders);
     let built_in: BTreeSet<String> =
         tidegate::hooks::built_in_plugins().iter().map(|kind| kind.name.to_owned()).collect();
     assert_eq!(built_in, folders);
+}
+
+fn plugin_folders() -> BTreeSet<String> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins")).unwrap();
+    entries
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("Cargo.toml").exists())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name != "sdk")
+        .collect()
 }
 
 /// A dialect is its folder and its line in the list of what is mounted.
