@@ -8,7 +8,8 @@ from gateway import ROOT, wait_until
 
 TEXT = (ROOT / "config.toml").read_text()
 SHIPPED = 'validate = ["json"]\n'
-assert TEXT.count(SHIPPED) == 1
+KEPT = 'keep_done = "1d"\n'
+assert TEXT.count(SHIPPED) == TEXT.count(KEPT) == 1
 
 
 def toml(value):
@@ -19,9 +20,9 @@ def toml(value):
     return json.dumps(value, ensure_ascii=False)
 
 
-def configuration(plugins=None, **collections):
+def configuration(plugins=None, keep_done="1d", **collections):
     """That of the repository with other instances of plugins, and other keys of collections."""
-    text = TEXT
+    text = TEXT.replace(KEPT, f"keep_done = {toml(keep_done)}\n")
     for name, keys in collections.items():
         head = f"[collection.{name}]\n"
         assert text.count(head) == 1
@@ -33,9 +34,9 @@ def configuration(plugins=None, **collections):
     return text
 
 
-def configure(gateway, plugins=None, **collections):
+def configure(gateway, plugins=None, **rest):
     """Writes it for a gateway, which takes it at its start or by a reload."""
-    (gateway.folder / "config.toml").write_text(configuration(plugins, **collections))
+    (gateway.folder / "config.toml").write_text(configuration(plugins, **rest))
     return gateway
 
 
