@@ -78,6 +78,25 @@ def test_an_amended_name_is_the_name_from_then_on(asked, receiver):
     assert completed_names(asked) == ["reçu_film_s.mp4"]
 
 
+def test_what_is_amended_holds_for_the_hooks_after_it(make_gateway, receiver):
+    """The next one is asked with the amended name and type, and the checks are those that are meant for that name."""
+    receiver.answers["/first"] = amend(file_name="image.json", content_type="image/png")
+    receiver.answers["/review"] = answer(204)
+    gateway = make_gateway()
+    plugins = {name: webhook(receiver, f"/{name}") for name in ("first", "other", "second", "review")}
+    plugins["types"] = {"kind": "media-type"}
+    admit = ["first", use("other", files="comptes*"), use("second", files="image*")]
+    validate = [use("other", files="comptes*"), use("review", files="image*"), use("types", files="image*")]
+    configure(gateway, plugins, societes={"admit": admit, "validate": validate}).start()
+    with no_trace(gateway):
+        refused = upload(gateway, "a", "comptes.json", b"{}")
+    assert refused.status_code == 422 and refused.json()["issues"][0]["code"] == "media-type-declared", refused.text
+    assert receiver.told("/other") == []
+    for path in ("/second", "/review"):
+        [asked] = receiver.told(path)
+        assert (asked.data["file_name"], asked.data["content_type"]) == ("image.json", "image/png"), path
+
+
 BAD_NAMES = ["../autre/comptes.json", "/etc/comptes.json", "a/b.json", "..\\b.json", "", "a\u0000.json", "x" * 300 + ".json"]
 
 

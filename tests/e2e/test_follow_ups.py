@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
+import requests
+
 from gateway import wait_until
 from hooks import admin, configure, count_of, follow_up, follow_ups, hook, reload, use, wait_for_state, webhook
 from receiver import answer, chosen, hang, hang_then, in_turn, new_secret
@@ -277,3 +279,48 @@ def test_each_version_is_told(make_gateway, receiver):
     assert len(set(versions)) == 3
     wait_for_state(gateway, "societes/erp", done=3, owed=0, running=0)
     assert {told.data["version"] for told in receiver.told()} == set(versions) and len(receiver.ids()) == 3
+
+
+def test_what_is_owed_goes_where_the_configuration_says_by_then(make_gateway, make_receiver):
+    """A receiver moves: after a reload it gets at its new address what it was owed at the old one, with the same ids."""
+    old, new = make_receiver(), make_receiver()
+    old.answers["/"] = answer(503)
+    gateway = told_hook(make_gateway, old, retry=["1s"] * 30).start()
+    names = send(gateway, 3)
+    old.wait_for_ids(3)
+    configure(gateway, {"erp": webhook(new)}, societes={"post_assembly": [use("erp", retry=["1s"] * 30)]})
+    reload(gateway)
+    new.wait_for_ids(3)
+    wait_for_state(gateway, "societes/erp", done=3, owed=0, running=0, dead=0)
+    assert new.ids() == old.ids() and new.names() == set(names) and len(new.told()) == 3
+
+
+def test_secret_headers_are_sent_and_shown_to_nobody(make_gateway, receiver, tmp_path):
+    """Out of a file; neither the configuration that is shown nor the log nor the reason of a failure has them."""
+    token = "hunter2-hunter2-hunter2"
+    (tmp_path / "token").write_text(token + "\n")
+    headers = [f"Authorization: Bearer ${{file:{tmp_path}/token}}"]
+    receiver.answers["/"] = chosen(lambda received: answer(500, received.headers["authorization"].encode()))
+    gateway = told_hook(make_gateway, receiver, {"secret_headers": headers}, retry=[]).start()
+    send(gateway, 1)
+    wait_for_state(gateway, "societes/erp", dead=1)
+    assert receiver.told()[0].headers["authorization"] == f"Bearer {token}"
+    [entry] = follow_ups(gateway)
+    shown = gateway.tidegate("config", "show").stdout
+    for text in (entry["reason"], shown, gateway.log.read_text(), gateway.tidegate("hooks", "list").stdout):
+        assert token not in text and receiver.secrets[0] not in text, text
+    assert "secret_headers" in shown
+
+
+def test_a_dead_letter_of_a_file_that_is_gone_is_told_all_the_same(make_gateway, receiver):
+    """The receiver learns of each publication, also if there is nothing left of it to fetch."""
+    receiver.answers["/"] = answer(503)
+    gateway = told_hook(make_gateway, receiver, retry=[]).start()
+    [name] = send(gateway, 1)
+    wait_for_state(gateway, "societes/erp", dead=1)
+    gone = requests.delete(f"{gateway.url}/api/files/delete/Lefèvre/{name}", timeout=30)
+    assert gone.status_code == 200 and listed(gateway, "Lefèvre") == []
+    receiver.answers["/"] = answer(204)
+    assert count_of(admin(gateway, "POST", "/hooks/societes/erp/retry")) == 1
+    wait_for_state(gateway, "societes/erp", done=1, dead=0)
+    assert len(receiver.ids()) == 1 and len(receiver.told()) == 2
