@@ -160,9 +160,10 @@ class Archive:
 
     def kept(self):
         """Names and contents, without what is being copied."""
-        if not self.folder.exists():
+        try:
+            names = [name for name in os.listdir(self.folder) if not name.startswith(".")]
+        except FileNotFoundError:
             return {}
-        names = [name for name in os.listdir(self.folder) if not name.startswith(".")]
         return {name: (self.folder / name).read_bytes() for name in names}
 
     def is_copying(self):
@@ -332,7 +333,7 @@ def test_a_gateway_that_is_started_again_at_once_clears_away_what_it_left(make_g
     gateway, left, folder = cut_off(make_gateway, tmp_path, mark)
     gateway.start()
     wait_until(lambda: set(marked(mark)) - left, 30, "the next run")
-    assert not any(map(is_running, left)) and not folder.exists()
+    wait_until(lambda: not any(map(is_running, left)) and not folder.exists(), 3, lambda: f"their end; there are {marked(mark)}")
 
 
 def test_a_client_that_goes_away_or_a_reload_ends_no_check(make_gateway, tmp_path, mark):

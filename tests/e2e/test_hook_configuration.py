@@ -202,6 +202,13 @@ def test_an_unknown_option_hides_nothing_else(folder):
     assert places(folder, Case("", "", plugins).text()) == ["url", "secrets", "retries"]
 
 
+@pytest.mark.xfail(strict=True, reason="command: at `admit` there is no content, so that every file is denied at run time")
+def test_a_command_that_wants_the_content_before_the_first_byte_is_refused(folder):
+    text = Case("", 'admit = ["a"]\n', command('command = ["cat", "{path}"]\n')).text()
+    result = check(folder, text)
+    assert result.returncode == BAD_CONFIG and "admit" in result.stdout, result.stdout
+
+
 def shipped_examples():
     """The instances that config.toml shows, commented: `#: ` before a line says that it belongs to one."""
     examples = {}

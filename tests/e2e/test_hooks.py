@@ -6,6 +6,8 @@ import hashlib
 import json
 from datetime import datetime
 
+import requests
+
 from accounts import statement
 from events import Listener
 from gateway import ROOT
@@ -217,3 +219,28 @@ def test_a_check_that_fails_can_be_set_to_accept(make_gateway, receiver):
     assert upload(gateway, "a", "two.json", b"2").status_code == 200
     assert listed(gateway, "a") == ["two.json"]
     assert "review" in gateway.log_tail() and "accepted" in gateway.log_tail()
+
+
+def test_what_scripts_put_into_the_folder_passes_the_same_hooks(make_gateway, receiver):
+    """It is checked before it is listed and told of when it is; nobody is asked whether it may come, for it is there."""
+    gateway = make_gateway()
+    plugins = {"ecritures": ENTRIES, "policy": webhook(receiver, "/policy"), "erp": webhook(receiver)}
+    hooks = {"admit": ["policy"], "validate": ["json", "ecritures"], "post_assembly": ["erp"]}
+    configure(gateway, plugins, societes=hooks).start()
+    company, good = COMPANIES[0], statement(COMPANIES[0], 2024, 3_000)
+    folder = gateway.relay_files / company
+    folder.mkdir(parents=True)
+    (folder / "good.json").write_bytes(good)
+    (folder / "bad.json").write_bytes(spoil(good))
+    (folder / "broken.json").write_bytes(good[:-1])
+    with Listener(gateway) as listener:
+        synced = requests.post(f"{gateway.url}/api/files/sync/{company}", timeout=30)
+        assert synced.status_code == 200 and synced.json()["files_count"] == 1
+        listener.wait_for(lambda: listener.heard("file_uploaded"), "event")
+    assert listener.heard("file_uploaded") == [(company, "good.json")] and listed(gateway, company) == ["good.json"]
+    assert [download(gateway, company, name).status_code for name in ("good.json", "bad.json", "broken.json")] == [200, 404, 404]
+    receiver.wait_for_ids(1)
+    wait_for_state(gateway, "societes/erp", done=1, owed=0, running=0)
+    [told] = receiver.told()
+    assert (told.data["file_name"], told.data["sha256"]) == ("good.json", hashlib.sha256(good).hexdigest())
+    assert receiver.told("/policy") == []
