@@ -1,8 +1,9 @@
-"""What the tests share: gateways that end with their test, and whose log is shown when it fails."""
+"""What the tests share: gateways that end with their test, and whose log is shown when it fails; receivers of their webhooks."""
 
 import pytest
 
 from gateway import BINARY, Gateway
+from receiver import Receiver
 
 
 def pytest_configure(config):
@@ -30,6 +31,27 @@ def make_gateway(tmp_path, request):
 def gateway(make_gateway):
     """A running gateway with the configuration of the repository."""
     return make_gateway().start()
+
+
+@pytest.fixture
+def make_receiver():
+    """Starts receivers of webhooks. Each has to have taken all that came for genuine, unless the test looks at what it refused, and takes it
+    out of the list."""
+    made = []
+
+    def make(**options):
+        made.append(Receiver(**options).start())
+        return made[-1]
+
+    yield make
+    for receiver in made:
+        receiver.stop()
+    assert [(receiver.refused, receiver.errors) for receiver in made if receiver.refused or receiver.errors] == []
+
+
+@pytest.fixture
+def receiver(make_receiver):
+    return make_receiver()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -33,6 +33,18 @@ def wait_until(condition, limit=10.0, what="a condition"):
         time.sleep(0.02)
 
 
+def environment():
+    """This process's own, without what the gateway would take for its configuration."""
+    own = ("TIDEGATE_", "RELAY_PORT", "BASE_FILES_DIR", "ALLOWED_ORIGINS", "STATE_DIRECTORY")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+
+
+def tidegate(folder, *arguments):
+    """A command of the binary with the configuration in `folder`, until its end."""
+    command = [str(BINARY), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60)
+
+
 class Gateway:
     """Runs the release binary with the configuration at the root of the repository, copied to `folder`, so that all
     data lies there. `settings` are put over it as `--set` does, `None` leaves one out; `variables` are added to the
@@ -84,11 +96,9 @@ class Gateway:
             if value is None:
                 continue
             command += ["--set", f"{key}={value}"]
-        own = ("TIDEGATE_", "RELAY_PORT", "BASE_FILES_DIR", "ALLOWED_ORIGINS", "STATE_DIRECTORY")
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=variables | self.variables, stdout=log, stderr=log
+                command, cwd=self.folder, env=environment() | self.variables, stdout=log, stderr=log
             )
 
     def start(self):
@@ -121,6 +131,10 @@ class Gateway:
         """However it stands with it."""
         if self.process and self.process.poll() is None:
             self.kill()
+
+    def tidegate(self, *arguments):
+        """Another command of the binary, in the gateway's folder."""
+        return tidegate(self.folder, *arguments)
 
     # What it looks like from outside.
 
