@@ -189,15 +189,15 @@ def test_the_command_line_says_the_same_as_json(failing):
     assert listing.returncode == 0
     told = json.loads(listing.stdout)
     assert told["hooks"] == [hook(failing, "societes/erp")]
-    assert [entry for page in told["follow_ups"] for entry in page["follow_ups"]] == follow_ups(failing)
+    assert [entry for page in told["states"] for entry in page["follow_ups"]] == follow_ups(failing)
     told = json.loads(failing.tidegate("hooks", "list", "--format", "json", "--state", "dead", "--limit", "2").stdout)
-    assert [[entry["id"] for entry in page["follow_ups"]] for page in told["follow_ups"]] == [ids[:2]]
-    assert told["follow_ups"][0]["next"] == ids[1]
+    assert [[entry["id"] for entry in page["follow_ups"]] for page in told["states"]] == [ids[:2]]
+    assert told["states"][0]["next"] == ids[1]
     more = failing.tidegate("hooks", "list", "--format", "json", "--state", "dead", "--after", ids[1]).stdout
-    assert [entry["id"] for entry in json.loads(more)["follow_ups"][0]["follow_ups"]] == ids[2:]
+    assert [entry["id"] for entry in json.loads(more)["states"][0]["follow_ups"]] == ids[2:]
     for arguments in (["--state", "owed"], ["--hook", "societes/other"]):
         told = json.loads(failing.tidegate("hooks", "list", "--format", "json", *arguments).stdout)
-        assert not any(page["follow_ups"] for page in told["follow_ups"])
+        assert not any(page["follow_ups"] for page in told["states"])
     shown = failing.tidegate("hooks", "show", ids[0], "--format", "json")
     assert shown.returncode == 0 and json.loads(shown.stdout) == follow_up(failing, ids[0])
 
