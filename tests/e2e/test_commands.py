@@ -1,6 +1,7 @@
 """The `command` plugin with the programs that it comes with, and a few one-liners: what they refuse is refused, what they are to copy is
 copied whole, and what is wrong with them is told before anything serves."""
 
+import contextlib
 import json
 import os
 import signal
@@ -33,8 +34,14 @@ def mark():
     """Of processes; whatever still has it when the test has ended is killed."""
     mark = uuid.uuid4().hex
     yield mark
-    for number in marked(mark):
-        os.kill(number, signal.SIGKILL)
+    end_all(mark)
+
+
+def end_all(mark):
+    while left := [number for number in marked(mark) if is_running(number)]:
+        for number in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
 
 def balanced(company, size):
@@ -204,12 +211,13 @@ def test_what_was_published_is_copied_into_an_archive(make_gateway, tmp_path):
     assert not archive.is_copying() and not list(tmp_path.rglob("pwned"))
 
 
-def test_an_archive_is_whole_after_kills_of_the_gateway(make_gateway, tmp_path):
-    """Killed while a copy is being made, the gateway has it made after its start; at no moment is there half of one."""
+def test_an_archive_is_whole_after_kills_of_the_gateway(make_gateway, tmp_path, mark):
+    """Killed while a copy is being made, with all that it started (as service managers do), the gateway has it made after its start; at no
+    moment is there half of one."""
     contents = [bytes([65 + number]) * (24 << 20) for number in range(4)]
     with Archive(tmp_path / "archive", contents) as archive:
         gateway = make_gateway()
-        plugin = archive.plugin()
+        plugin = archive.plugin(environment={"MARK": mark})
         configure(gateway, {"archive": plugin}, largefiles={"post_assembly": [use("archive", retry=["100ms"] * 20)]}).start()
         killed = 0
         for number, content in enumerate(contents):
@@ -217,6 +225,7 @@ def test_an_archive_is_whole_after_kills_of_the_gateway(make_gateway, tmp_path):
             wait_until(lambda: archive.is_copying() or len(archive.kept()) > number, 30, "a copy")
             killed += archive.is_copying()
             gateway.kill()
+            end_all(mark)
             gateway.start()
             wait_for_state(gateway, "largefiles/archive", owed=0, running=0, dead=0, done=number + 1)
         kept = archive.kept()
