@@ -9,7 +9,7 @@ use super::collections::CollectionSection;
 use super::hook_uses::{AtStage, HookUseSection};
 use super::sections::Sections;
 use crate::diagnostics::KeyPath;
-use crate::hooks::config::{Options, PluginConfig, PluginKind, Stage};
+use crate::hooks::config::{OptionProblem, Options, PluginConfig, PluginKind, Stage};
 
 impl Checker<'_> {
     /// The uses of a collection.
@@ -67,10 +67,17 @@ impl Checker<'_> {
             let message = format!("the plugin `{}` cannot be used at `{stage}`", kind.name);
             return self.error_with_help(&at, message, Some(format!("it can be used at {serves}")));
         }
-        if instance.is_none()
-            && let Some((option, issue)) = (kind.check)(&Options::new(), self.known.folder).into_iter().next()
+        if let Some(instance) = instance
+            && let Some(message) = (kind.check_at)(&instance.options, stage)
         {
-            let message = format!("the plugin `{}` takes options: `{option}`: {issue}", kind.name);
+            let help = format!("use `{plugin}` at another stage, or declare another instance");
+            return self.error_with_help(&at, format!("`{plugin}` cannot be used here: {message}"), Some(help));
+        }
+        if instance.is_none()
+            && let Some(problem) = (kind.check)(&Options::new(), self.known.folder).into_iter().next()
+        {
+            let OptionProblem { option, message, .. } = problem;
+            let message = format!("the plugin `{}` takes options: `{option}`: {message}", kind.name);
             let help = format!("declare it, `[plugin.NAME]` with `kind = \"{}\"`, and use it by that name", kind.name);
             self.error_with_help(&at, message, Some(help));
         }
@@ -122,9 +129,10 @@ impl Checker<'_> {
         if self.broken.touches(&path) {
             return;
         }
-        for (option, message) in (kind.check)(&plugin.options, self.known.folder) {
+        for OptionProblem { option, message, is_unknown } in (kind.check)(&plugin.options, self.known.folder) {
             let at = option.split('.').filter(|step| !step.is_empty()).fold(path.clone(), |path, step| path.key(step));
             match self.document.get(&at) {
+                Some(_) if is_unknown => self.error_at_key(&at, message, None),
                 Some(_) => self.error(&at, message),
                 None => self.error_at_key(&path, format!("`{option}`: {message}"), None),
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::collection::{OnCheckFailure, OnFollowUpFailure};
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::hooks::config::{Options, Stage};
+use crate::hooks::config::{OptionProblem, Options, Stage};
 use crate::http::api::config::Dialect;
 
 /// A folder with a `config.toml`, and an environment.
@@ -25,9 +25,9 @@ impl Bench {
             overrides: Vec::new(),
             current_folder: folder.path().to_owned(),
             plugins: vec![
-                PluginKind { name: "json", stages: &[Stage::Validate], check: |_, _| Vec::new() },
-                PluginKind { name: "schema", stages: &[Stage::Validate], check: check_schema },
-                PluginKind { name: "hook", stages: &Stage::ALL, check: |_, _| Vec::new() },
+                kind("json", &[Stage::Validate], |_, _| Vec::new()),
+                kind("schema", &[Stage::Validate], check_schema),
+                kind("hook", &Stage::ALL, |_, _| Vec::new()),
             ],
             services: crate::storage::config::services(),
         };
@@ -63,17 +63,27 @@ impl Bench {
 }
 
 /// A plugin that takes an option `schema`, a file, and another one, `limits.depth`.
-fn check_schema(options: &Options, base: &Path) -> Vec<(String, String)> {
-    let mut issues = Vec::new();
+fn check_schema(options: &Options, base: &Path) -> Vec<OptionProblem> {
+    let problem =
+        |option: &str, message: String| OptionProblem { option: option.to_owned(), message, is_unknown: false };
+    let mut problems = Vec::new();
     match options.get("schema").and_then(|schema| schema.as_str()) {
-        None => issues.push(("schema".to_owned(), "name the file".to_owned())),
-        Some(schema) if !base.join(schema).exists() => issues.push(("schema".to_owned(), format!("no file {schema}"))),
+        None => problems.push(problem("schema", "name the file".to_owned())),
+        Some(schema) if !base.join(schema).exists() => problems.push(problem("schema", format!("no file {schema}"))),
         Some(_) => {}
     }
     if options.get("limits").is_some_and(|limits| limits["depth"] == 0) {
-        issues.push(("limits.depth".to_owned(), "too small".to_owned()));
+        problems.push(problem("limits.depth", "too small".to_owned()));
     }
-    issues
+    problems
+}
+
+/// A plugin that an instance with the option `content` cannot be used of before there is any.
+fn kind(name: &'static str, stages: &'static [Stage], check: fn(&Options, &Path) -> Vec<OptionProblem>) -> PluginKind {
+    let check_at = |options: &Options, stage| {
+        (stage == Stage::Admit && options.contains_key("content")).then(|| "there is no content yet".to_owned())
+    };
+    PluginKind { name, stages, check, check_at }
 }
 
 fn short(diagnostic: &Diagnostic) -> String {
@@ -548,11 +558,18 @@ path = "{tenant}/{file_name}"
 admit = ["json", { plugin = "hook", on_failure = "accept" }, { plugin = "hook", retry = ["20s", "18446744073709551615s"], timeout = "61s" }]
 validate = [{ plugin = "hook", on_failure = "dead-letter" }, { plugin = "hook", retry = ["5s", 5] }]
 post_assembly = ["hook", "json", { plugin = "other", retry = [] }, "hook", { plugin = "third", on_failure = "drop" }]
+[collection.d]
+storage = "t"
+path = "d/{file_name}"
+admit = ["other"]
 [plugin.other]
 kind = "hook"
+content = true
 [plugin.third]
 kind = "schema"
 schema = "there"
+[storage.t]
+service = "memory"
 "#;
     let said = Bench::new(text).errors();
     assert_eq!(
@@ -567,7 +584,8 @@ schema = "there"
             "8:26 collection.c.post_assembly[1]: the plugin `json` cannot be used at `post_assembly`",
             "8:68 collection.c.post_assembly[3]: `hook` stands in the list twice",
             "8:87 collection.c.post_assembly[4].plugin: the plugin `schema` cannot be used at `post_assembly`",
-            "13:10 plugin.third.schema: no file there",
+            "12:10 collection.d.admit[0]: `other` cannot be used here: there is no content yet",
+            "18:10 plugin.third.schema: no file there",
         ]
     );
 }

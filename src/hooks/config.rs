@@ -80,7 +80,19 @@ pub struct PluginKind {
     pub name: &'static str,
     /// Where it can be used.
     pub stages: &'static [Stage],
-    /// Everything that is wrong with an instance's options, each with the option's name. Relative paths among them count from the
-    /// folder. Dials nothing, changes nothing; reads the files that the options name.
-    pub check: fn(&Options, &Path) -> Vec<(String, String)>,
+    /// Everything that is wrong with an instance's options. Relative paths among them count from the folder. Dials nothing, changes
+    /// nothing; reads the files that the options name.
+    pub check: fn(&Options, &Path) -> Vec<OptionProblem>,
+    /// What of options that are right in themselves does not go with a stage.
+    pub check_at: fn(&Options, Stage) -> Option<String>,
+}
+
+/// Something that is wrong with an option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionProblem {
+    /// Its name, with dots between levels.
+    pub option: String,
+    pub message: String,
+    /// The plugin has no such option: it is not its value that is wrong.
+    pub is_unknown: bool,
 }

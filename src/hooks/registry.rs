@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidegate_plugin_sdk::schemars::schema_for;
-use tidegate_plugin_sdk::{Admit, Build, ErrorKind, Plugin, PluginError, PostAssembly, Stage, Validate};
+use tidegate_plugin_sdk::{Admit, Build, ErrorKind, OptionIssue, Plugin, PluginError, PostAssembly, Stage, Validate};
 
-use super::config::{Options, PluginKind};
+use super::config::{OptionProblem, Options, PluginKind};
 
-type Check = fn(&Options, &Path) -> Vec<(String, String)>;
+type Check = fn(&Options, &Path) -> Vec<OptionProblem>;
+type CheckAt = fn(&Options, Stage) -> Option<String>;
 type MakeInstance = fn(&Options, &Path) -> Result<Instance, PluginError>;
 
 /// One instance, as each stage that it serves sees it.
@@ -33,6 +34,7 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     pub(super) stages: &'static [Stage],
     check: Check,
+    check_at: CheckAt,
     pub(super) build: MakeInstance,
 }
 
@@ -51,7 +53,9 @@ const KINDS: &[Kind] = &[
 
 /// The plugins that an instance can be of. Each is an instance of its own name too, with the default options, if these will do.
 pub fn built_in_plugins() -> Vec<PluginKind> {
-    KINDS.iter().map(|kind| PluginKind { name: kind.name, stages: kind.stages, check: kind.check }).collect()
+    let plugin =
+        |kind: &Kind| PluginKind { name: kind.name, stages: kind.stages, check: kind.check, check_at: kind.check_at };
+    KINDS.iter().map(plugin).collect()
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Kind> {
@@ -64,7 +68,7 @@ const fn validates<P: Build + Validate>() -> Kind {
         let plugin = Arc::new(build::<P>(options, base)?);
         Ok(Instance { plugin: plugin.clone(), admit: None, validate: Some(plugin), post_assembly: None })
     };
-    Kind { name: P::KIND, stages: &[Stage::Validate], check: check::<P>, build }
+    Kind { name: P::KIND, stages: &[Stage::Validate], check: check::<P>, check_at: check_at::<P>, build }
 }
 
 /// One that can be used at every stage.
@@ -78,31 +82,44 @@ const fn serves_all<P: Build + Admit + Validate + PostAssembly>() -> Kind {
             post_assembly: Some(plugin),
         })
     };
-    Kind { name: P::KIND, stages: &Stage::ALL, check: check::<P>, build }
+    Kind { name: P::KIND, stages: &Stage::ALL, check: check::<P>, check_at: check_at::<P>, build }
 }
 
 /// Reads each option by itself, which it can be since all have defaults: so all that is wrong is told, each at its name.
-fn check<P: Build>(options: &Options, base: &Path) -> Vec<(String, String)> {
+fn check<P: Build>(options: &Options, base: &Path) -> Vec<OptionProblem> {
     let schema = schema_for!(P::Config).to_value();
     let known: Vec<&str> =
         schema["properties"].as_object().map_or(Vec::new(), |options| options.keys().map(String::as_str).collect());
-    let mut issues = Vec::new();
-    let options = &with_texts_read::<P>(options);
-    for (name, value) in options {
-        if !known.contains(&name.as_str()) {
-            let message = format!("the plugin `{}` has no option `{name}`; known: {}", P::KIND, known.join(", "));
-            issues.push((name.clone(), message));
-        } else if let Err(error) = read::<P>([(name.clone(), value.clone())]) {
-            issues.push((name.clone(), error.to_string()));
+    let mut problems = Vec::new();
+    let mut options = with_texts_read::<P>(options);
+    options.retain(|name, value| {
+        let is_unknown = !known.contains(&name.as_str());
+        let message = match read::<P>([(name.clone(), value.clone())]) {
+            _ if is_unknown => format!("the plugin `{}` has no option `{name}`; known: {}", P::KIND, known.join(", ")),
+            Err(error) => error.to_string(),
+            Ok(_) => return true,
+        };
+        problems.push(OptionProblem { option: name.clone(), message, is_unknown });
+        false
+    });
+    // The rest is held against each other without those; of them nothing more is said.
+    let is_told = |option: &str| problems.iter().any(|told| option.split('.').next() == Some(&*told.option));
+    let more: Vec<OptionProblem> = match read::<P>(options) {
+        Ok(config) => {
+            let found = P::check(&config, base).into_iter().filter(|issue| !is_told(&issue.option));
+            found.map(|OptionIssue { option, message }| OptionProblem { option, message, is_unknown: false }).collect()
         }
-    }
-    if !issues.is_empty() {
-        return issues;
-    }
-    match read::<P>(options.clone()) {
-        Ok(config) => P::check(&config, base).into_iter().map(|issue| (issue.option, issue.message)).collect(),
-        Err(error) => vec![(String::new(), error.to_string())],
-    }
+        Err(error) => {
+            vec![OptionProblem { option: String::new(), message: error.to_string(), is_unknown: false }]
+        }
+    };
+    problems.extend(more);
+    problems
+}
+
+fn check_at<P: Build>(options: &Options, stage: Stage) -> Option<String> {
+    // What cannot be read `check` has told of.
+    P::check_at(&read::<P>(with_texts_read::<P>(options)).ok()?, stage)
 }
 
 /// Of options that [`check`] found nothing wrong with.
@@ -151,10 +168,15 @@ mod tests {
         assert!((json.build)(&options(&[("max_depth", 3.into())]), base).is_ok());
         assert!((json.build)(&options(&[("max_depth", "3".into())]), base).is_ok(), "as the environment gives it");
         let wrong = options(&[("depth", 3.into()), ("max_depth", "deep".into())]);
-        let named: Vec<String> = (json.check)(&wrong, base).into_iter().map(|(option, _)| option).collect();
+        let named: Vec<String> = (json.check)(&wrong, base).into_iter().map(|told| told.option).collect();
         assert_eq!(named, ["depth", "max_depth"]);
         let issues = (json.check)(&options(&[("max_depth", 0.into())]), base);
-        assert!(issues[0].1.contains("from 1"), "{issues:?}");
+        assert!(issues[0].message.contains("from 1"), "{issues:?}");
+        let both = (json.check)(&options(&[("depth", 3.into()), ("max_depth", 0.into())]), base);
+        assert_eq!(
+            both.iter().map(|told| (&*told.option, told.is_unknown)).collect::<Vec<_>>(),
+            [("depth", true), ("max_depth", false)]
+        );
         assert!((json.build)(&wrong, base).is_err());
     }
 }

@@ -246,10 +246,6 @@ SLOW_CP = """#!/bin/sh
 """
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="archive.sh: both copies write to the same `.part`, so that what the first one moves into place is what the second has just emptied",
-)
 def test_a_copy_that_outlives_its_gateway_spoils_nothing(make_gateway, tmp_path, mark):
     """The gateway is killed while a long copy is being made, which goes on; after the start a second one is made beside it. What has a name
     in the archive is whole all the time."""
@@ -336,7 +332,6 @@ def test_the_next_gateway_clears_away_what_a_killed_one_left(make_gateway, tmp_p
     wait_until(lambda: none_is_left(mark), 30, lambda: f"the end of all; there are {marked(mark)}")
 
 
-@pytest.mark.xfail(strict=True, reason="command: folders of less than a minute are left alone, so what a gateway left that is started again at once stays")
 def test_a_gateway_that_is_started_again_at_once_clears_away_what_it_left(make_gateway, tmp_path, mark):
     """As service managers do after a crash."""
     gateway, left, folder = cut_off(make_gateway, tmp_path, mark)

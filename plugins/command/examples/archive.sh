@@ -31,7 +31,11 @@ if [ "$(printf %s "$id-$name" | wc -c)" -gt 255 ]; then
     kept=$folder/$id
 fi
 if [ -e "$kept" ]; then
+    rm -f -- "$folder/.$id".*.part
     exit 0
 fi
-cp -- "$file" "$folder/.$id.part"
-mv -f -- "$folder/.$id.part" "$kept"
+# A part of this run alone: the copy of a gateway that was killed may be going on beside it. The parts of such runs go at the end.
+part=$folder/.$id.$$.part
+cp -- "$file" "$part"
+mv -f -- "$part" "$kept"
+rm -f -- "$folder/.$id".*.part

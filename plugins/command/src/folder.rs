@@ -18,8 +18,10 @@ pub const HOME: &str = "home";
 pub const CONTENT: &str = "content";
 
 const PREFIX: &str = "tidegate-command-";
+/// Of a folder that is not locked yet. It has nothing in it that runs.
+const NEW_PREFIX: &str = ".tidegate-command-";
 const PRIVATE: u32 = 0o700;
-/// A folder that is younger may be one that its owner is about to lock.
+/// An unlocked new folder that is younger may be one that its owner is about to lock.
 const YOUNG: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -32,13 +34,19 @@ pub struct Folder {
 
 impl Folder {
     pub fn create(root: &Path) -> io::Result<Self> {
-        let made = Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(PRIVATE)).tempdir_in(root)?;
+        let private = Permissions::from_mode(PRIVATE);
+        let made = Builder::new().prefix(NEW_PREFIX).rand_bytes(16).permissions(private).tempdir_in(root)?;
         let lock = File::open(made.path())?;
         let _ = lock.try_lock();
         for name in [HOME, CONTENT] {
             DirBuilder::new().mode(PRIVATE).create(made.path().join(name))?;
         }
-        Ok(Self { path: made.keep(), _lock: lock })
+        // It has its name when it is locked, so one of that name that nobody has locked is left over, however young.
+        let name = made.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = root.join(name.trim_start_matches('.'));
+        fs::rename(made.path(), &path)?;
+        let _ = made.keep();
+        Ok(Self { path, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -58,21 +66,23 @@ impl Drop for Folder {
 /// Removes folders below `root` that a gateway left there which was killed, and kills what still runs for them.
 pub fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        let name = entry.file_name();
+        let is_new = name.as_encoded_bytes().starts_with(NEW_PREFIX.as_bytes());
+        if !is_new && !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
         let path = entry.path();
-        if let Some(lock) = lock_if_left_over(&path) {
+        if let Some(lock) = lock_if_left_over(&path, is_new) {
             tracing::info!(folder = %path.display(), "a command was cut off here by the end of a gateway; it is cleared away");
             drop(Folder { path, _lock: lock });
         }
     }
 }
 
-fn lock_if_left_over(path: &Path) -> Option<File> {
+fn lock_if_left_over(path: &Path, is_new: bool) -> Option<File> {
     let found = path.symlink_metadata().ok()?;
-    let is_old = found.modified().is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > YOUNG));
-    if !found.is_dir() || !is_old || found.uid() != rustix::process::geteuid().as_raw() {
+    let is_old = || found.modified().is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > YOUNG));
+    if !found.is_dir() || (is_new && !is_old()) || found.uid() != rustix::process::geteuid().as_raw() {
         return None;
     }
     let lock = File::open(path).ok()?;
@@ -170,13 +180,14 @@ mod tests {
     fn left_overs_are_swept_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let running = Folder::create(root.path()).unwrap();
-        for name in ["tidegate-command-old/home", "tidegate-command-young/home", "other"] {
+        for name in ["tidegate-command-young/home", ".tidegate-command-old/home", ".tidegate-command-new/home", "other"]
+        {
             fs::create_dir_all(root.path().join(name)).unwrap();
         }
         fs::write(root.path().join("tidegate-command-file"), "").unwrap();
         let hour_ago = SystemTime::now() - Duration::from_secs(3_600);
         for path in
-            [running.path(), &root.path().join("tidegate-command-old"), &root.path().join("tidegate-command-file")]
+            [running.path(), &root.path().join(".tidegate-command-old"), &root.path().join("tidegate-command-file")]
         {
             File::open(path).unwrap().set_modified(hour_ago).unwrap();
         }
@@ -184,7 +195,7 @@ mod tests {
         let mut left = names(root.path());
         left.retain(|name| !running.path().ends_with(name));
         left.sort();
-        assert_eq!(left, ["other", "tidegate-command-file", "tidegate-command-young"]);
+        assert_eq!(left, [".tidegate-command-new", "other", "tidegate-command-file"]);
         assert!(running.path().join(HOME).is_dir());
     }
 }

@@ -26,7 +26,7 @@ use stragglers::MARK;
 use tidegate_plugin_sdk::wire::Question;
 use tidegate_plugin_sdk::{
     Admission, Admit, Announcement, Build, ErrorKind, FileHandle, FollowUp, OptionIssue, Plugin, PluginError,
-    PostAssembly, Publication, Validate, Verdict, async_trait,
+    PostAssembly, Publication, Stage, Validate, Verdict, async_trait,
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -74,6 +74,12 @@ impl Build for Command {
 
     fn check(config: &Config, base: &Path) -> Vec<OptionIssue> {
         config.issues(base)
+    }
+
+    fn check_at(config: &Config, stage: Stage) -> Option<String> {
+        let wants_content = config.command.iter().skip(1).any(|argument| argument.contains(program::PATH));
+        let message = || format!("`command` has a {} in it, and there is no content yet at `{stage}`", program::PATH);
+        (stage == Stage::Admit && wants_content).then(message)
     }
 
     fn build(config: Config, base: &Path) -> Result<Self, PluginError> {

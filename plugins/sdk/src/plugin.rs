@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::error::PluginError;
+use crate::stage::Stage;
 
 /// An instance of a plugin.
 #[async_trait]
@@ -44,6 +45,12 @@ pub trait Build: Plugin + Sized {
     /// Everything that is wrong with the options. Dials nothing, changes nothing; reads only files that they name. Relative paths among
     /// the options count from `base`, the folder of the file that they stand in.
     fn check(config: &Self::Config, base: &Path) -> Vec<OptionIssue>;
+
+    /// What of the options does not go with a stage at which the instance is used, in words for the operator. What is wrong with them in
+    /// themselves [`Build::check`] has said.
+    fn check_at(_config: &Self::Config, _stage: Stage) -> Option<String> {
+        None
+    }
 
     /// Makes the instance of options that [`Build::check`] found nothing wrong with. Dials nothing.
     fn build(config: Self::Config, base: &Path) -> Result<Self, PluginError>;

@@ -131,7 +131,7 @@ async fn an_archive_has_each_version_once() {
     assert_eq!(fs::read_to_string(&kept).unwrap(), "one");
 
     // What a try left that was cut off is no obstacle.
-    fs::write(archive.path().join(".question-1.part"), "half").unwrap();
+    fs::write(archive.path().join(".question-1.123.part"), "half").unwrap();
     fs::remove_file(&kept).unwrap();
     assert_eq!(publish("one").await, FollowUp::Done);
     assert_eq!(names(), [format!("question-1-{name}")]);

@@ -1,6 +1,6 @@
 //! How long a document of accounts takes, of the size that is given in bytes: the median of rounds, on one core.
 //!
-//! `cargo run --release -p tidegate-plugin-json-schema --example throughput [bytes] [rounds]`
+//! `cargo run --release -p tidegate-plugin-json-schema --example schema_throughput [bytes] [rounds]`
 
 use std::path::Path;
 use std::time::Instant;
