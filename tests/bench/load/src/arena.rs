@@ -1,4 +1,5 @@
-//! The two servers, each with a folder and a port of its own, started for one case and gone after it.
+//! The two servers, each with a folder and a port of its own, started for one case and gone after it: the gateway and nginx, or two
+//! gateways.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::measure::Side;
 use crate::usage::Processes;
 use crate::{Options, Result};
 
@@ -35,12 +37,26 @@ impl Server {
         let processes = Processes::of(child.id());
         Ok(Self { child, address, processes })
     }
+
+    /// Stands still, so that nothing of it is in what is measured of another, until it is resumed.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    pub fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        if sent.success() { Ok(()) } else { Err(format!("a server does not take {signal}").into()) }
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // nginx's master ends its workers on SIGTERM alone, and the gateway drains.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        // nginx's master ends its workers on SIGTERM alone, and the gateway drains; one that stands still does not hear it.
+        let _ = self.signal("-TERM").and_then(|()| self.resume());
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
             if let Ok(Some(_)) = self.child.try_wait() {
@@ -56,8 +72,18 @@ impl Drop for Server {
 pub struct Arena {
     pub gateway: Server,
     pub nginx: Server,
-    folder: PathBuf,
+    folder: Folder,
 }
+
+/// Two gateways of the same binary, that differ in their settings or in what they have been through.
+pub struct Gateways {
+    pub ours: Server,
+    pub theirs: Server,
+    folder: Folder,
+}
+
+/// What the servers have of files. It goes when they have gone.
+struct Folder(PathBuf);
 
 /// What lies where.
 #[derive(Debug, Clone, Copy)]
@@ -69,32 +95,74 @@ pub enum Place {
 impl Arena {
     /// Starts both with fresh folders. `settings` are the gateway's, over those of the configuration file.
     pub fn start(options: &Options, place: Place, settings: &[&str]) -> Result<Self> {
+        let folder = Folder::create(options, place)?;
+        let nginx = start_nginx(&folder.0)?;
+        let gateway = start_gateway(options, &folder.0.join("gateway"), settings)?;
+        Ok(Self { gateway, nginx, folder })
+    }
+
+    /// Where nginx puts and finds files.
+    pub fn nginx_root(&self) -> PathBuf {
+        self.folder.0.join("nginx/root")
+    }
+
+    /// Where the gateway puts the files of dialect C.
+    pub fn societes(&self) -> PathBuf {
+        self.folder.0.join("gateway/files")
+    }
+}
+
+impl Gateways {
+    /// Starts both with fresh folders and with settings of their own.
+    pub fn start(options: &Options, place: Place, ours: &[&str], theirs: &[&str]) -> Result<Self> {
+        let folder = Folder::create(options, place)?;
+        let ours = start_gateway(options, &folder.0.join("ours"), ours)?;
+        let theirs = start_gateway(options, &folder.0.join("theirs"), theirs)?;
+        Ok(Self { ours, theirs, folder })
+    }
+
+    /// The one whose turn it is, and the other.
+    pub fn turn(&self, side: Side) -> (&Server, &Server) {
+        match side {
+            Side::Ours => (&self.ours, &self.theirs),
+            Side::Theirs => (&self.theirs, &self.ours),
+        }
+    }
+
+    /// Where one of them puts the files of dialect C.
+    pub fn societes(&self, side: Side) -> PathBuf {
+        self.folder.0.join(name(side)).join("files")
+    }
+
+    /// What one of them has logged.
+    pub fn log(&self, side: Side) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.0.join(name(side)).with_extension("log"))?)
+    }
+}
+
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Ours => "ours",
+        Side::Theirs => "theirs",
+    }
+}
+
+impl Folder {
+    fn create(options: &Options, place: Place) -> Result<Self> {
         let parent = match place {
             Place::Disk => &options.disk,
             Place::Tmpfs => &options.tmpfs,
         };
         let folder = fs::canonicalize(parent)?.join(format!("run-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(folder.join("gateway"))?;
-        let nginx = start_nginx(&folder)?;
-        let gateway = start_gateway(options, &folder.join("gateway"), settings)?;
-        Ok(Self { gateway, nginx, folder })
-    }
-
-    /// Where nginx puts and finds files.
-    pub fn nginx_root(&self) -> PathBuf {
-        self.folder.join("nginx/root")
-    }
-
-    /// Where the gateway puts the files of dialect C.
-    pub fn societes(&self) -> PathBuf {
-        self.folder.join("gateway/files")
+        fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
     }
 }
 
-impl Drop for Arena {
+impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -103,6 +171,7 @@ fn free_port() -> Result<u16> {
 }
 
 fn start_gateway(options: &Options, folder: &Path, settings: &[&str]) -> Result<Server> {
+    fs::create_dir_all(folder)?;
     let port = free_port()?;
     let mut command = Command::new(fs::canonicalize(&options.gateway)?);
     command
@@ -113,7 +182,7 @@ fn start_gateway(options: &Options, folder: &Path, settings: &[&str]) -> Result<
         .env("RELAY_PORT", port.to_string())
         // nginx runs without an access log too.
         .env("TIDEGATE_LOG", "warn");
-    Server::start(&mut command, port, &folder.with_file_name("gateway.log"))
+    Server::start(&mut command, port, &folder.with_extension("log"))
 }
 
 fn start_nginx(folder: &Path) -> Result<Server> {

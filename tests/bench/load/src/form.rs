@@ -1,5 +1,8 @@
 //! Requests as they go over the wire: multipart forms for the gateway, PUT for nginx. The content is sent from where it lies.
 
+use crate::Result;
+use crate::http::find;
+
 const BOUNDARY: &str = "----tidegate-bench-7f3a9c";
 
 /// What stands before and after the content of a request.
@@ -16,6 +19,29 @@ impl Envelope {
     /// All in one, for what is small enough to go out in one call.
     pub fn whole(&self, content: &[u8]) -> Vec<u8> {
         self.pieces(content).concat()
+    }
+}
+
+/// A prepared request with a number in it, another one each time it is sent: in the name of a file that is to be new.
+#[derive(Clone)]
+pub struct Numbered {
+    request: Vec<u8>,
+    place: usize,
+}
+
+impl Numbered {
+    /// What stands in a name for the number.
+    pub const DIGITS: &str = "@@@@@@@@";
+
+    pub fn new(request: Vec<u8>) -> Result<Self> {
+        let place = find(&request, Self::DIGITS.as_bytes()).ok_or("the request has no place for a number")?;
+        Ok(Self { request, place })
+    }
+
+    pub fn with(&mut self, number: usize) -> &[u8] {
+        let digits = self.place..self.place + Self::DIGITS.len();
+        self.request[digits].copy_from_slice(format!("{number:08}").as_bytes());
+        &self.request
     }
 }
 
@@ -58,6 +84,10 @@ fn multipart(target: &str, head: &str, length: usize) -> Envelope {
 pub fn put(target: &str, length: usize) -> Envelope {
     let before = format!("PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     Envelope { before: before.into_bytes(), after: Vec::new() }
+}
+
+pub fn get(target: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
 pub fn complete(session: &str) -> Vec<u8> {

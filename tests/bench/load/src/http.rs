@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::Result;
+use crate::{Result, form};
 
 /// Large enough that a body of 200 MB costs few calls.
 const READ_BUFFER: usize = 1 << 20;
@@ -52,7 +52,7 @@ impl Connection {
     }
 
     pub async fn get(&mut self, target: &str) -> Result<Answer> {
-        self.exchange(&[format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()]).await
+        self.exchange(&[&form::get(target)]).await
     }
 
     pub async fn delete(&mut self, target: &str) -> Result<Answer> {

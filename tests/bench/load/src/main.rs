@@ -1,5 +1,5 @@
-//! Measures the gateway beside a tuned nginx: starts both, sends the same work to one and the other in turn, and prints a table in
-//! Markdown. What is measured is in [`cases`], one file a row of the table; the rest is how.
+//! Measures the gateway beside a tuned nginx, or beside itself without what is measured: starts both, sends the same work to one and the
+//! other in turn, and prints a table in Markdown. What is measured is in [`cases`], one file a row of the table; the rest is how.
 
 mod arena;
 mod cases;
@@ -7,6 +7,8 @@ mod documents;
 mod form;
 mod http;
 mod measure;
+mod pace;
+mod receiver;
 mod report;
 mod usage;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::measure::{self, Rounds};
+use crate::measure::{self, Latencies, Rounds};
 use crate::{Options, Result};
 
 pub struct Report {
@@ -27,20 +27,28 @@ pub enum Target {
     Ratio(f64),
     /// At most so many of a unit.
     Under(f64, &'static str),
+    /// At most so many times the other's.
+    Times(f64),
+    /// None: it is only told, in this unit.
+    Told(&'static str),
 }
 
 impl Target {
-    fn is_met(self, measured: f64) -> bool {
-        match self {
+    fn verdict(self, measured: f64) -> &'static str {
+        let is_met = match self {
             Target::Ratio(least) => measured >= least,
-            Target::Under(most, _) => measured <= most,
-        }
+            Target::Under(most, _) | Target::Times(most) => measured <= most,
+            Target::Told(_) => return "",
+        };
+        if is_met { "reached" } else { "**falls short**" }
     }
 
     fn text(self) -> String {
         match self {
             Target::Ratio(least) => format!("≥ {least:.2}"),
             Target::Under(most, unit) => format!("≤ {most:.0} {unit}"),
+            Target::Times(most) => format!("≤ {most:.2} ×"),
+            Target::Told(_) => String::new(),
         }
     }
 
@@ -48,6 +56,8 @@ impl Target {
         match self {
             Target::Ratio(_) => format!("{measured:.2}"),
             Target::Under(_, unit) => format!("{measured:.1} {unit}"),
+            Target::Times(_) => format!("{measured:.2} ×"),
+            Target::Told(unit) => format!("{measured:.0} {unit}"),
         }
     }
 }
@@ -78,11 +88,44 @@ impl Unit {
 impl Row {
     /// A row whose rounds were done by both sides.
     pub fn compared(work: impl Into<String>, least: f64, unit: Unit, rounds: &Rounds) -> Self {
-        let (ours, theirs) = (&rounds.ours, &rounds.theirs);
+        let (target, measured) = (Target::Ratio(least), rounds.speed());
+        Self { work: work.into(), target, measured, ..Self::used(unit, rounds) }
+    }
+
+    /// A row of what the work costs ours in processor time beyond theirs.
+    pub fn dearer(work: impl Into<String>, most: f64, requests: usize, rounds: &Rounds) -> Self {
+        let more = rounds.median(|ours, theirs| ours.cpu - theirs.cpu);
+        let (target, measured) = (Target::Under(most, "µs"), more / requests as f64 * 1e6);
+        Self { work: work.into(), target, measured, ..Self::used(Unit::Requests(requests), rounds) }
+    }
+
+    /// A row of how much longer single requests take for ours than for theirs, by their medians. `requests` are all that the
+    /// servers answered while `rounds` were measured.
+    pub fn delayed(
+        work: impl Into<String>,
+        most: f64,
+        latencies: &Rounds<Latencies>,
+        requests: usize,
+        rounds: &Rounds,
+    ) -> Self {
+        let at = |side: &[Latencies], share| measure::median(side.iter().map(|turn| turn.at(share))) * 1e3;
+        let both = |share| format!("{:.2} : {:.2} ms", at(&latencies.ours, share), at(&latencies.theirs, share));
         Self {
             work: work.into(),
-            target: Target::Ratio(least),
-            measured: rounds.speed(),
+            target: Target::Times(most),
+            measured: latencies.growth(0.5),
+            detail: format!("p50 {}; p99 {} ({:.2} ×)", both(0.5), both(0.99), latencies.growth(0.99)),
+            ..Self::used(Unit::Requests(requests), rounds)
+        }
+    }
+
+    /// What both sides used, and how fast they were.
+    fn used(unit: Unit, rounds: &Rounds) -> Self {
+        let (ours, theirs) = (&rounds.ours, &rounds.theirs);
+        Self {
+            work: String::new(),
+            target: Target::Told(""),
+            measured: f64::NAN,
             cpu: format!(
                 "{:.2} ({} : {})",
                 rounds.cpu(),
@@ -140,7 +183,7 @@ impl Report {
                 row.work,
                 row.target.text(),
                 row.target.measured(row.measured),
-                if row.target.is_met(row.measured) { "reached" } else { "**falls short**" },
+                row.target.verdict(row.measured),
                 row.detail,
                 row.cpu,
                 row.memory,

@@ -53,7 +53,7 @@ async fn measure(options: &Options, report: &mut Report, settings: &[&str], note
                     let begun = Instant::now();
                     complete(&mut connection, &session).await?;
                     waits.push(begun.elapsed().as_secs_f64() * 1e3);
-                    forget(&arena, Side::Gateway, &session).await?;
+                    forget(&arena, Side::Ours, &session).await?;
                 }
                 let longest = waits.iter().copied().fold(0.0, f64::max);
                 report.add(Row {

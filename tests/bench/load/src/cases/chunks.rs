@@ -69,11 +69,11 @@ impl Chunked {
 /// Removes what one run sent, so that the next one measures no write-back of it.
 pub async fn forget(arena: &Arena, side: Side, run: &str) -> Result<()> {
     match side {
-        Side::Gateway => {
+        Side::Ours => {
             let mut connection = Connection::open(arena.gateway.address).await?;
             connection.delete(&format!("/fileupload/delete_upload/{run}/")).await?.expect_success()?;
         }
-        Side::Nginx => fs::remove_dir_all(arena.nginx_root().join(run))?,
+        Side::Theirs => fs::remove_dir_all(arena.nginx_root().join(run))?,
     }
     Ok(())
 }
@@ -87,10 +87,10 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
             for side in Rounds::order(round) {
                 let run = format!("chunks-{connections}-{round}");
                 let sample = match side {
-                    Side::Gateway => {
+                    Side::Ours => {
                         sample(&arena.gateway.processes, file.send_to_gateway(&arena, connections, &run)).await?
                     }
-                    Side::Nginx => {
+                    Side::Theirs => {
                         sample(&arena.nginx.processes, file.send_to_nginx(&arena, connections, &run)).await?
                     }
                 };

@@ -20,7 +20,7 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
         for side in Rounds::order(round) {
             let run = format!("digest-{round}");
             let sample = match side {
-                Side::Gateway => {
+                Side::Ours => {
                     sample(&arena.gateway.processes, async {
                         file.send_to_gateway(&arena, 1, &run).await?;
                         let mut connection = Connection::open(arena.gateway.address).await?;
@@ -28,7 +28,7 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
                     })
                     .await?
                 }
-                Side::Nginx => {
+                Side::Theirs => {
                     let before = cpu_of_ended_children();
                     let mut sample = sample(&arena.nginx.processes, async {
                         file.send_to_nginx(&arena, 1, &run).await?;

@@ -18,8 +18,8 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
     for round in 0..=options.rounds {
         for side in Rounds::order(round) {
             let sample = match side {
-                Side::Gateway => upload(&arena, &document, round).await?,
-                Side::Nginx => parse(&document)?,
+                Side::Ours => upload(&arena, &document, round).await?,
+                Side::Theirs => parse(&document)?,
             };
             if round > 0 {
                 rounds.add(side, sample);

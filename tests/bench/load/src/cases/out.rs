@@ -85,15 +85,15 @@ async fn put_both(arena: &Arena, name: &str, document: &[u8]) -> Result<()> {
 
 fn server(arena: &Arena, side: Side) -> &crate::arena::Server {
     match side {
-        Side::Gateway => &arena.gateway,
-        Side::Nginx => &arena.nginx,
+        Side::Ours => &arena.gateway,
+        Side::Theirs => &arena.nginx,
     }
 }
 
 fn target(side: Side, name: &str) -> String {
     match side {
-        Side::Gateway => format!("/api/files/download/Acme/{name}"),
-        Side::Nginx => format!("/{name}"),
+        Side::Ours => format!("/api/files/download/Acme/{name}"),
+        Side::Theirs => format!("/{name}"),
     }
 }
 

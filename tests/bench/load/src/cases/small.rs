@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use futures_util::future::try_join_all;
 
 use crate::arena::{Arena, Place};
+use crate::form::Numbered;
 use crate::http::Connection;
 use crate::measure::{Rounds, Side, sample};
 use crate::report::{Report, Row, Unit};
@@ -15,8 +16,6 @@ use crate::{Options, Result, documents, form};
 
 const REQUESTS: usize = 20_000;
 pub const LENGTH: usize = 10_000;
-/// Where the file's number stands in a prepared request.
-const DIGITS: &[u8] = b"@@@@@@@@";
 
 pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
     let arena = Arena::start(options, Place::Tmpfs, &[])?;
@@ -26,19 +25,19 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
         for round in 0..=options.rounds {
             for side in Rounds::order(round) {
                 let run = format!("small-{connections}-{round}");
-                let name = format!("comptes_{}.json", std::str::from_utf8(DIGITS)?);
+                let name = format!("comptes_{}.json", Numbered::DIGITS);
                 let sample = match side {
-                    Side::Gateway => {
+                    Side::Ours => {
                         let request = form::file(&run, &name, document.len()).whole(&document);
-                        let sending = send(arena.gateway.address, connections, request);
+                        let sending = send(arena.gateway.address, connections, REQUESTS, request);
                         let sample = sample(&arena.gateway.processes, sending).await?;
                         // Nobody asks for this company again.
                         fs::remove_dir_all(arena.societes().join(&run))?;
                         sample
                     }
-                    Side::Nginx => {
+                    Side::Theirs => {
                         let request = form::put(&format!("/{run}/{name}"), document.len()).whole(&document);
-                        let sending = send(arena.nginx.address, connections, request);
+                        let sending = send(arena.nginx.address, connections, REQUESTS, request);
                         let sample = sample(&arena.nginx.processes, sending).await?;
                         fs::remove_dir_all(arena.nginx_root().join(&run))?;
                         sample
@@ -55,17 +54,16 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Sends the request again and again, each time with another number in its name.
-async fn send(address: SocketAddr, connections: usize, request: Vec<u8>) -> Result<()> {
-    let place = crate::http::find(&request, DIGITS).ok_or("the request has no place for a number")?;
+/// Sends the request so many times, each time with another number in its name.
+pub async fn send(address: SocketAddr, connections: usize, times: usize, request: Vec<u8>) -> Result<()> {
+    let request = Numbered::new(request)?;
     let next = Cell::new(0);
     let sender = async || {
         let mut connection = Connection::open(address).await?;
         let mut request = request.clone();
-        while next.get() < REQUESTS {
+        while next.get() < times {
             let number = next.replace(next.get() + 1);
-            request[place..place + DIGITS.len()].copy_from_slice(format!("{number:08}").as_bytes());
-            connection.exchange(&[&request]).await?.expect_success()?;
+            connection.exchange(&[request.with(number)]).await?.expect_success()?;
         }
         Result::Ok(())
     };
