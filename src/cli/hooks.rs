@@ -145,8 +145,10 @@ fn list(
     }
     match format {
         Format::Json => {
-            let page = |(state, page): &(State, FollowUps)| json!({ "state": state.status(), "follow_ups": page.follow_ups, "next": page.next });
-            print_json(&json!({ "hooks": hooks.hooks, "states": pages.iter().map(page).collect::<Vec<_>>() }))
+            let states = pages.iter().map(
+                |(state, page)| json!({ "state": state.status(), "follow_ups": page.follow_ups, "next": page.next }),
+            );
+            print_json(&json!({ "hooks": hooks.hooks, "states": states.collect::<Vec<_>>() }))
         }
         Format::Human => print(&listed(&hooks, hook, &pages)),
     }
@@ -188,7 +190,7 @@ fn listed(hooks: &Hooks, only: Option<&str>, pages: &[(State, FollowUps)]) -> St
         if !hook.configured {
             text.push_str("  not configured any more");
         }
-        if let Some(off) = &hook.off.0 {
+        if let Some(off) = &hook.switched_off.0 {
             let _ = write!(text, "  off since {}: {}", off.since, plain(&off.reason));
         }
         text.push('\n');

@@ -211,30 +211,6 @@ def test_what_was_published_is_copied_into_an_archive(make_gateway, tmp_path):
     assert not archive.is_copying() and not list(tmp_path.rglob("pwned"))
 
 
-def test_an_archive_is_whole_after_kills_of_the_gateway(make_gateway, tmp_path, mark):
-    """Killed while a copy is being made, with all that it started (as service managers do), the gateway has it made after its start; at no
-    moment is there half of one."""
-    contents = [bytes([65 + number]) * (24 << 20) for number in range(4)]
-    with Archive(tmp_path / "archive", contents) as archive:
-        gateway = make_gateway()
-        plugin = archive.plugin(environment={"MARK": mark})
-        configure(gateway, {"archive": plugin}, largefiles={"post_assembly": [use("archive", retry=["100ms"] * 20)]}).start()
-        killed = 0
-        for number, content in enumerate(contents):
-            assert in_chunks(gateway, f"s{number}", "film.mp4", content)["status"] == "completed"
-            wait_until(lambda: archive.is_copying() or len(archive.kept()) > number, 30, "a copy")
-            killed += archive.is_copying()
-            gateway.kill()
-            end_all(mark)
-            gateway.start()
-            wait_for_state(gateway, "largefiles/archive", owed=0, running=0, dead=0, done=number + 1)
-        kept = archive.kept()
-    assert archive.broken == []
-    owed = {f"{entry['event_id']}-{entry['file_name']}" for entry in follow_ups(gateway, state="done")}
-    assert set(kept) == owed and sorted(kept.values()) == contents
-    assert killed > 0, "no kill came while a copy was being made"
-
-
 SLOW_CP = """#!/bin/sh
 # As `cp -- FROM TO`, with both files open from the start, and a pause after a part of it until there is a file.
 {{
@@ -246,38 +222,81 @@ SLOW_CP = """#!/bin/sh
 """
 
 
+class SlowCopies:
+    """A `cp` for the archive that stops in the midst of a copy: `NAME.began` is there then, and it goes on when `NAME.go` is."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        self.path = f"{self.programs}:/usr/bin:/bin"
+
+    def stop_after(self, name, first):
+        """From now on, after so many bytes. The shell of a copy that is under way goes on with the program that it began."""
+        program = self.programs / f"{name}.cp"
+        program.write_text(SLOW_CP.format(first=first, began=self.folder / f"{name}.began", go=self.folder / f"{name}.go"))
+        program.chmod(0o755)
+        program.rename(self.programs / "cp")
+
+    def no_more(self):
+        (self.programs / "cp").unlink()
+
+    def wait_for(self, name):
+        wait_until((self.folder / f"{name}.began").exists, 30, f"the copy `{name}`")
+
+    def go_on(self, name):
+        (self.folder / f"{name}.go").touch()
+
+
+def test_an_archive_is_whole_after_kills_of_the_gateway(make_gateway, tmp_path, mark):
+    """Killed while a copy is being made, with all that it started (as service managers do), the gateway has it made after its start; at no
+    moment is there half of one, and what was copied of it goes."""
+    contents = [bytes([65 + number]) * (1 << 20) for number in range(4)]
+    copies = SlowCopies(tmp_path)
+    with Archive(tmp_path / "archive", contents) as archive:
+        gateway = make_gateway()
+        plugin = archive.plugin(environment={"PATH": copies.path, "MARK": mark})
+        configure(gateway, {"archive": plugin}, largefiles={"post_assembly": [use("archive", retry=["100ms"] * 20)]}).start()
+        for number, content in enumerate(contents):
+            copies.stop_after(f"copy-{number}", 300_000)
+            assert in_chunks(gateway, f"s{number}", "film.mp4", content)["status"] == "completed"
+            copies.wait_for(f"copy-{number}")
+            gateway.kill()
+            end_all(mark)
+            assert archive.is_copying() and len(archive.kept()) == number
+            copies.no_more()
+            gateway.start()
+            wait_for_state(gateway, "largefiles/archive", owed=0, running=0, dead=0, done=number + 1)
+            assert not archive.is_copying()
+        kept = archive.kept()
+    assert archive.broken == []
+    owed = {f"{entry['event_id']}-{entry['file_name']}" for entry in follow_ups(gateway, state="done")}
+    assert set(kept) == owed and sorted(kept.values()) == contents
+
+
 def test_a_copy_that_outlives_its_gateway_spoils_nothing(make_gateway, tmp_path, mark):
     """The gateway is killed while a long copy is being made, which goes on; after the start a second one is made beside it. What has a name
     in the archive is whole all the time."""
     content = b"[" + b"1," * 5000 + b"1]"
-    programs = tmp_path / "bin"
-    programs.mkdir()
-
-    def slow_copies(name, first):
-        cp = programs / f"{name}.cp"
-        cp.write_text(SLOW_CP.format(first=first, began=tmp_path / f"{name}.began", go=tmp_path / f"{name}.go"))
-        cp.chmod(0o755)
-        # The shell of a copy that is under way goes on with the program that it began.
-        cp.rename(programs / "cp")
-
+    copies = SlowCopies(tmp_path)
     with Archive(tmp_path / "archive", [content]) as archive:
-        slow_copies("one", 4000)
-        environment = {"PATH": f"{programs}:/usr/bin:/bin", "MARK": mark}
+        copies.stop_after("one", 4000)
+        environment = {"PATH": copies.path, "MARK": mark}
         gateway = make_gateway()
         hooks = {"post_assembly": [use("archive", retry=["100ms"] * 10)]}
         configure(gateway, {"archive": archive.plugin(environment=environment)}, societes=hooks).start()
         assert upload(gateway, "a", "x.json", content).status_code == 200
-        wait_until((tmp_path / "one.began").exists, 30, "the first copy")
+        copies.wait_for("one")
         [first] = [number for number, arguments in marked(mark).items() if "archive.sh" in arguments]
-        slow_copies("two", 2000)
+        copies.stop_after("two", 2000)
         gateway.kill()
         gateway.start()
-        wait_until((tmp_path / "two.began").exists, 30, "the second copy")
-        (tmp_path / "one.go").touch()
+        copies.wait_for("two")
+        copies.go_on("one")
         wait_until(lambda: not is_running(first), 30, "the end of the first run")
         looks = archive.looks
         wait_until(lambda: archive.looks > looks + 2, 10, "a look at the archive")
-        (tmp_path / "two.go").touch()
+        copies.go_on("two")
         wait_for_state(gateway, "societes/archive", owed=0, running=0, dead=0, done=1)
         kept = archive.kept()
     assert archive.broken == [], "a name in the archive stood for what was no whole file"

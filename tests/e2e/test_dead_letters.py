@@ -64,7 +64,7 @@ def test_the_last_failure_makes_a_dead_letter(failing, receiver):
         times = [datetime.fromisoformat(attempt["at"]) for attempt in attempts]
         assert times == sorted(times)
     state = hook(failing, "societes/erp")
-    assert state == {"hook": "societes/erp", "configured": True, "owed": 0, "running": 0, "done": 0, "dead": 4, "off": None}
+    assert state == {"hook": "societes/erp", "configured": True, "owed": 0, "running": 0, "done": 0, "dead": 4, "switched_off": None}
     assert follow_ups(failing, state="owed") == follow_ups(failing, hook="societes/other") == []
 
 
@@ -133,7 +133,7 @@ def test_what_does_not_exist_is_a_problem_that_names_it(failing):
         assert_problem(admin(failing, "GET", "/follow-ups", **query), 400, next(iter(query)))
     assert_problem(admin(failing, "GET", "/follow-ups/one"), 400, "id")
     for method, path in {"POST": "/hooks/societes/nobody/retry", "DELETE": "/hooks/nowhere/erp/dead"}.items():
-        assert count_of(admin(failing, method, path)) == 0
+        assert_problem(admin(failing, method, path), 404, path.removeprefix("/hooks/").rsplit("/", 1)[0])
     assert len(dead_ids(failing)) == 4
 
 

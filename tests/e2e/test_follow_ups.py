@@ -178,7 +178,7 @@ def test_a_receiver_that_is_gone_switches_the_hook_off(make_gateway, receiver):
     receiver.answers["/"] = answer(410, b"moved out")
     send(gateway, 1)
     wait_for_state(gateway, "societes/erp", dead=1, owed=0, running=0)
-    off = hook(gateway, "societes/erp")["off"]
+    off = hook(gateway, "societes/erp")["switched_off"]
     assert "410" in off["reason"] and "moved out" in off["reason"] and datetime.fromisoformat(off["since"])
     send(gateway, 4, first=1)
     # Also after a start.
@@ -194,14 +194,14 @@ def test_a_receiver_that_is_gone_switches_the_hook_off(make_gateway, receiver):
     assert listing.returncode == 0
     [line] = [line for line in listing.stdout.splitlines() if line.startswith("societes/erp ")]
     assert "off since" in line and "410" in line
-    assert hook(gateway, "societes/other")["off"] is None
+    assert hook(gateway, "societes/other")["switched_off"] is None
 
     # The retry of one letter is enough to switch it on.
     receiver.answers["/"] = answer(204)
     assert count_of(admin(gateway, "POST", f"/follow-ups/{dead[2]['id']}/retry")) == 1
     receiver.wait_for_ids(2)
     wait_for_state(gateway, "societes/erp", dead=4, done=1)
-    assert hook(gateway, "societes/erp")["off"] is None
+    assert hook(gateway, "societes/erp")["switched_off"] is None
     send(gateway, 1, first=5)
     wait_for_state(gateway, "societes/erp", dead=4, done=2)
     assert count_of(admin(gateway, "POST", "/hooks/societes/erp/retry")) == 4

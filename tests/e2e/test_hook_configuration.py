@@ -66,6 +66,7 @@ SCHEMAS = {
     "text.json": '{"type": ',
     "outside.json": '{"$ref": "file:///etc/hostname"}',
     "host.json": '{"$ref": "https://schemas.example.org/a.json"}',
+    "good.json": "true",
     "nothing.json": '{"$ref": "#/$defs/a"}',
 }
 GOOD_SECRET = "whsec_" + "A" * 32
@@ -101,11 +102,11 @@ CASES = {
     # Instances.
     "no such kind": Case("did you mean `webhook`?", plugins=f'[plugin.a]\nkind = {HERE}"webhok"\n'),
     "no kind": Case("`kind` is missing", plugins=f'[plugin.{HERE}a]\nmax_depth = 3\n'),
-    "unknown option of json": Case("has no option `depth`", plugins=f'[plugin.a]\nkind = "json"\ndepth = {HERE}1\n'),
-    "unknown option of json-schema": Case("max_depth", plugins=f'[plugin.a]\nkind = "json-schema"\ndepth = {HERE}1\n'),
-    "unknown option of media-type": Case("has no option `allowed`", plugins=f'[plugin.a]\nkind = "media-type"\nallowed = {HERE}["image/*"]\n'),
-    "unknown option of webhook": Case("has no option `headers`", plugins=webhook(f"headers = {HERE}[]\n")),
-    "unknown option of command": Case("has no option `arguments`", plugins=command(f'command = ["true"]\narguments = {HERE}[]\n')),
+    "unknown option of json": Case("has no option `depth`", plugins=f'[plugin.a]\nkind = "json"\n{HERE}depth = 1\n'),
+    "unknown option of json-schema": Case("max_depth", plugins=f'[plugin.a]\nkind = "json-schema"\nschema = "good.json"\n{HERE}depth = 1\n'),
+    "unknown option of media-type": Case("has no option `allowed`", plugins=f'[plugin.a]\nkind = "media-type"\n{HERE}allowed = ["image/*"]\n'),
+    "unknown option of webhook": Case("has no option `headers`", plugins=webhook(f"{HERE}headers = []\n")),
+    "unknown option of command": Case("has no option `arguments`", plugins=command(f'command = ["true"]\n{HERE}arguments = []\n')),
     "a media type that is none": Case("`png`", plugins=f'[plugin.a]\nkind = "media-type"\nallow = {HERE}["png"]\n'),
     "no schema": Case("`schema`: is missing", plugins=f'[plugin.{HERE}a]\nkind = "json-schema"\n'),
     "a schema that is not there": Case("no-such.json", plugins=schema("no-such.json")),

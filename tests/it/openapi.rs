@@ -56,3 +56,21 @@ fn every_path_of_the_contracts_is_documented() {
         assert!(kept.contains(&format!("\n  {path}:\n")), "{path} is not documented");
     }
 }
+
+/// What generates clients reads YAML 1.1, where a property `off` that is required is `false`.
+#[test]
+fn no_word_is_a_boolean_to_an_older_reader() {
+    let kept = include_str!("../../openapi/openapi.yaml");
+    let switches = ["y", "n", "yes", "no", "on", "off"];
+    let words = |line: &str| {
+        let (key, value) = line
+            .trim_start()
+            .trim_start_matches("- ")
+            .split_once(':')
+            .unwrap_or((line.trim_start_matches([' ', '-']), ""));
+        [key.trim().to_lowercase(), value.trim().to_lowercase()]
+    };
+    let read_otherwise: Vec<&str> =
+        kept.lines().filter(|line| words(line).iter().any(|word| switches.contains(&word.as_str()))).collect();
+    assert!(read_otherwise.is_empty(), "{read_otherwise:?}");
+}

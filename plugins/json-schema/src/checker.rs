@@ -60,7 +60,8 @@ impl Checker {
                 return Ok(());
             }
         };
-        match Document::parse(text, self.max_depth, memory) {
+        let arena = Document::arena(text.len());
+        match Document::parse(text, &arena, self.max_depth, memory) {
             Ok(document) => {
                 let prefix = line.map(|line| format!("{line}:")).unwrap_or_default();
                 report.add_errors(&self.schema.validator, &document, &prefix);

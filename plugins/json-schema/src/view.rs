@@ -70,7 +70,7 @@ impl Json for Viewed {
     }
 
     fn with_string_node<T>(_buffer: &mut (), string: &str, then: impl FnOnce(View<'_>) -> T) -> T {
-        let item = Item::Text(Cow::Borrowed(string));
+        let item = Item::Text(string);
         // The error of a name is part of one of its object, which is counted.
         let meter = Meter::new(usize::MAX);
         then(View::new(&item, &meter))
@@ -180,7 +180,7 @@ impl<'a> Iterator for MembersView<'a> {
         if self.meter.is_exceeded() {
             return None;
         }
-        self.members.next().map(|member| (&*member.name, View::new(&member.value, self.meter)))
+        self.members.next().map(|member| (member.name, View::new(&member.value, self.meter)))
     }
 }
 

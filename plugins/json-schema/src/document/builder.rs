@@ -1,8 +1,8 @@
 //! Makes items of what the parser reads, and counts depth and memory on the way.
 
-use std::borrow::Cow;
 use std::fmt;
 
+use bumpalo::Bump;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use tidegate_plugin_sdk::PluginError;
@@ -10,12 +10,12 @@ use tidegate_plugin_sdk::PluginError;
 use super::{Item, Member, Members};
 use crate::memory::Reservation;
 
-/// What an allocation takes beside its bytes.
-const ALLOCATION: usize = 16;
 /// The digits of an index and the slash before it.
 const INDEX: usize = 21;
-/// From this length on, a list is taken over rather than copied.
-const LONG: usize = 1024;
+/// By so much a block of the arena may be longer than was asked for, in bytes.
+const ROUNDING: usize = 8192;
+/// From this length on, lists grow by half of it.
+const LONG: usize = 4096;
 
 pub(super) enum Failure {
     TooDeep,
@@ -24,7 +24,7 @@ pub(super) enum Failure {
 
 pub(super) struct Builder<'d, 'm> {
     max_depth: usize,
-    ledger: Ledger<'m>,
+    ledger: Ledger<'d, 'm>,
     /// The values of all lists that are open, inner ones last: so a list is as long as its values from the start.
     items: Vec<Item<'d>>,
     members: Vec<Member<'d>>,
@@ -33,54 +33,64 @@ pub(super) struct Builder<'d, 'm> {
     pub(super) failure: Option<Failure>,
 }
 
-/// What of the memory is used.
-struct Ledger<'m> {
+/// Where the document lies, and what of the memory is used.
+struct Ledger<'d, 'm> {
+    arena: &'d Bump,
     memory: &'m mut Reservation,
-    used: u64,
-    allowed: u64,
+    /// By the open lists.
+    open: usize,
+    allowed: usize,
 }
 
-impl Ledger<'_> {
-    fn charge(&mut self, bytes: usize) -> Result<(), PluginError> {
-        self.used += bytes as u64;
-        if self.used > self.allowed {
+impl<'d> Ledger<'d, '_> {
+    /// Whether `more` may be used beside what is.
+    fn charge(&mut self, more: usize) -> Result<(), PluginError> {
+        let used = self.arena.allocated_bytes() + self.open + more;
+        if used > self.allowed {
             // A quarter in advance, so that growing does not go to the budget for each value.
-            self.memory.grow_to(self.used + self.used / 4).or_else(|_| self.memory.grow_to(self.used))?;
-            self.allowed = self.memory.bytes();
+            let bytes = used as u64;
+            self.memory.grow_to(bytes + bytes / 4).or_else(|_| self.memory.grow_to(bytes))?;
+            self.allowed = usize::try_from(self.memory.bytes()).unwrap_or(usize::MAX);
+        }
+        Ok(())
+    }
+
+    /// Before the arena is asked for so many bytes. What does not fit goes to a new block, as long as that or twice the last one.
+    fn charge_arena(&mut self, bytes: usize) -> Result<(), PluginError> {
+        if bytes > self.arena.chunk_capacity() {
+            self.charge(bytes.max(2 * self.arena.allocated_bytes()) + ROUNDING)?;
         }
         Ok(())
     }
 
     fn push<T>(&mut self, values: &mut Vec<T>, value: T) -> Result<(), PluginError> {
         if values.len() == values.capacity() {
-            let more = values.capacity().max(16);
-            self.charge(more * size_of::<T>())?;
+            let more = if values.len() < LONG { values.len().max(16) } else { values.len() / 2 };
+            let bytes = more * size_of::<T>();
+            self.charge(bytes)?;
             values.reserve_exact(more);
+            self.open += bytes;
         }
         values.push(value);
         Ok(())
     }
 
-    /// Takes what was pushed since `start`, in exactly its size.
-    fn take<T>(&mut self, values: &mut Vec<T>, start: usize) -> Result<Vec<T>, PluginError> {
-        let length = values.len() - start;
-        if start > 0 || length < LONG {
-            self.charge(if length == 0 { 0 } else { length * size_of::<T>() + ALLOCATION })?;
-            let mut taken = Vec::with_capacity(length);
-            taken.extend(values.drain(start..));
-            return Ok(taken);
-        }
-        self.used -= ((values.capacity() - length) * size_of::<T>()) as u64;
-        let mut taken = std::mem::take(values);
-        taken.shrink_to_fit();
-        Ok(taken)
+    /// Takes what was pushed since `start`.
+    fn take<T>(&mut self, values: &mut Vec<T>, start: usize) -> Result<&'d [T], PluginError> {
+        self.charge_arena((values.len() - start) * size_of::<T>())?;
+        Ok(self.arena.alloc_slice_fill_iter(values.drain(start..)))
+    }
+
+    fn text(&mut self, text: &str) -> Result<&'d str, PluginError> {
+        self.charge_arena(text.len())?;
+        Ok(self.arena.alloc_str(text))
     }
 }
 
 impl<'d, 'm> Builder<'d, 'm> {
-    pub(super) fn new(max_depth: usize, memory: &'m mut Reservation) -> Self {
-        let allowed = memory.bytes();
-        let ledger = Ledger { memory, used: 0, allowed };
+    pub(super) fn new(arena: &'d Bump, max_depth: usize, memory: &'m mut Reservation) -> Self {
+        let allowed = usize::try_from(memory.bytes()).unwrap_or(usize::MAX);
+        let ledger = Ledger { arena, memory, open: 0, allowed };
         Self { max_depth, ledger, items: Vec::new(), members: Vec::new(), longest_path: 0, failure: None }
     }
 
@@ -98,10 +108,10 @@ impl<'d, 'm> Builder<'d, 'm> {
         path
     }
 
-    fn owned<E: Error>(&mut self, text: &str) -> Result<Cow<'d, str>, E> {
-        let charged = self.ledger.charge(text.len() + ALLOCATION);
-        self.paid(charged)?;
-        Ok(Cow::Owned(text.to_owned()))
+    /// A text that is not as it stands in the document.
+    fn unescaped<E: Error>(&mut self, text: &str) -> Result<&'d str, E> {
+        let text = self.ledger.text(text);
+        self.paid(text)
     }
 
     fn paid<T, E: Error>(&mut self, result: Result<T, PluginError>) -> Result<T, E> {
@@ -161,11 +171,11 @@ impl<'de> Visitor<'de> for ItemSeed<'_, 'de, '_> {
     }
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Item<'de>, E> {
-        Ok(Item::Text(Cow::Borrowed(value)))
+        Ok(Item::Text(value))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Item<'de>, E> {
-        self.builder.owned(value).map(Item::Text)
+        self.builder.unescaped(value).map(Item::Text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Item<'de>, A::Error> {
@@ -178,7 +188,7 @@ impl<'de> Visitor<'de> for ItemSeed<'_, 'de, '_> {
             builder.paid(pushed)?;
         }
         let items = builder.ledger.take(&mut builder.items, start);
-        Ok(Item::Array(builder.paid(items)?.into_boxed_slice()))
+        Ok(Item::Array(builder.paid(items)?))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Item<'de>, A::Error> {
@@ -192,8 +202,9 @@ impl<'de> Visitor<'de> for ItemSeed<'_, 'de, '_> {
             let pushed = builder.ledger.push(&mut builder.members, Member { name, value });
             builder.paid(pushed)?;
         }
+        Members::settle(&mut builder.members, start);
         let members = builder.ledger.take(&mut builder.members, start);
-        Ok(Item::Object(Members::new(builder.paid(members)?)))
+        Ok(Item::Object(Members(builder.paid(members)?)))
     }
 }
 
@@ -202,25 +213,25 @@ struct NameSeed<'b, 'd, 'm> {
 }
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_, 'de, '_> {
-    type Value = Cow<'de, str>;
+    type Value = &'de str;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'de str, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl<'de> Visitor<'de> for NameSeed<'_, 'de, '_> {
-    type Value = Cow<'de, str>;
+    type Value = &'de str;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a name")
     }
 
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(value))
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<&'de str, E> {
+        Ok(value)
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Cow<'de, str>, E> {
-        self.builder.owned(value)
+    fn visit_str<E: Error>(self, value: &str) -> Result<&'de str, E> {
+        self.builder.unescaped(value)
     }
 }

@@ -44,7 +44,7 @@ impl Item<'_> {
             }
             (Item::Object(one), Value::Object(other)) => {
                 let equal =
-                    |member: &Member<'_>| other.get(&*member.name).is_some_and(|other| member.value.equals(other));
+                    |member: &Member<'_>| other.get(member.name).is_some_and(|other| member.value.equals(other));
                 one.as_slice().len() == other.len() && one.as_slice().iter().all(equal)
             }
             _ => false,
@@ -66,13 +66,13 @@ fn first_difference(orders: impl Iterator<Item = Ordering>) -> Ordering {
 fn order_of_members(one: &Members<'_>, other: &Members<'_>) -> Ordering {
     let (one, other) = (by_name(one), by_name(other));
     let pairs = one.iter().zip(&other);
-    let differences = pairs.map(|(one, other)| one.name.cmp(&other.name).then_with(|| one.value.order(&other.value)));
+    let differences = pairs.map(|(one, other)| one.name.cmp(other.name).then_with(|| one.value.order(&other.value)));
     first_difference(differences).then(one.len().cmp(&other.len()))
 }
 
 fn by_name<'a, 'd>(members: &'a Members<'d>) -> Vec<&'a Member<'d>> {
     let mut members: Vec<_> = members.as_slice().iter().collect();
-    members.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    members.sort_unstable_by(|one, other| one.name.cmp(other.name));
     members
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     fn with<T>(text: &str, then: impl FnOnce(&Item<'_>) -> T) -> T {
         let mut memory = Budget::apart(ByteSize::mib(1)).reserve_for(100).unwrap();
-        then(&Document::parse(text, 9, &mut memory).unwrap().root)
+        then(&Document::parse(text, &Document::arena(text.len()), 9, &mut memory).unwrap().root)
     }
 
     #[test]

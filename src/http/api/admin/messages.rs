@@ -67,18 +67,18 @@ pub struct Hook {
     pub done: u64,
     pub dead: u64,
     /// Set when the counterpart wants no more of it; a retry switches it on again.
-    pub off: Nullable<HookOff>,
+    pub switched_off: Nullable<SwitchedOffHook>,
 }
 
 /// Why and since when a hook is switched off.
 #[derive(Debug, Object, Serialize, Deserialize)]
-pub struct HookOff {
+pub struct SwitchedOffHook {
     pub reason: String,
     /// RFC 3339, in UTC.
     pub since: String,
 }
 
-impl From<SwitchedOff> for HookOff {
+impl From<SwitchedOff> for SwitchedOffHook {
     fn from(off: SwitchedOff) -> Self {
         Self { reason: off.reason, since: rfc_3339(off.since) }
     }
@@ -94,7 +94,7 @@ impl From<HookState> for Hook {
             running: counts.running,
             done: counts.done,
             dead: counts.dead,
-            off: Nullable(off.map(HookOff::from)),
+            switched_off: Nullable(off.map(SwitchedOffHook::from)),
         }
     }
 }
@@ -233,7 +233,7 @@ pub fn examples(document: &mut Value) {
     const LIST: &str = "/v1/admin/follow-ups";
     const ONE: &str = "/v1/admin/follow-ups/{id}";
     let hook = json!({
-        "hook": "societes/erp", "configured": true, "owed": 1, "running": 0, "done": 12, "dead": 1, "off": null,
+        "hook": "societes/erp", "configured": true, "owed": 1, "running": 0, "done": 12, "dead": 1, "switched_off": null,
     });
     set_response_example(document, "get", HOOKS, 200, json!({ "hooks": [hook] }));
     let reason = "erp.example.org answers 503: maintenance until six";
