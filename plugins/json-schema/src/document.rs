@@ -249,14 +249,19 @@ mod tests {
 
     #[test]
     fn what_the_arena_takes_is_paid_and_the_worst_is_fifty_times() {
-        for count in [1_000, 3_000, 100_000, 132_000] {
+        // A block of the arena may be longer than was asked for, and a quarter is paid in advance.
+        const ROUNDED: u64 = 16 << 10;
+        for count in (0..200).chain((200..20_000).step_by(331)).chain([100_000, 132_000]) {
             for element in ["1", "[1]", "{\"\":1}", "\"\\n\""] {
                 let text = format!("[{element}{}]", format!(",{element}").repeat(count));
                 let mut memory = Budget::apart(ByteSize::gib(1)).reserve_for(1).unwrap();
                 let arena = Document::arena(text.len());
                 Document::parse(&text, &arena, 9, &mut memory).unwrap();
                 let (paid, taken) = (memory.bytes(), arena.allocated_bytes() as u64);
-                assert!(taken <= paid && paid < 50 * text.len() as u64, "{paid} for {taken}, {count} × {element}");
+                assert!(
+                    taken <= paid && paid < 50 * text.len() as u64 + ROUNDED,
+                    "{paid} for {taken}, {count} × {element}"
+                );
             }
         }
     }

@@ -12,6 +12,8 @@ use crate::memory::Reservation;
 
 /// The digits of an index and the slash before it.
 const INDEX: usize = 21;
+/// Between what lies in a block.
+const ALIGNMENT: usize = align_of::<Item<'_>>();
 /// By so much a block of the arena may be longer than was asked for, in bytes.
 const ROUNDING: usize = 8192;
 /// From this length on, lists grow by half of it.
@@ -37,6 +39,8 @@ pub(super) struct Builder<'d, 'm> {
 struct Ledger<'d, 'm> {
     arena: &'d Bump,
     memory: &'m mut Reservation,
+    /// The arena's longest block.
+    block: usize,
     /// By the open lists.
     open: usize,
     allowed: usize,
@@ -55,12 +59,16 @@ impl<'d> Ledger<'d, '_> {
         Ok(())
     }
 
-    /// Before the arena is asked for so many bytes. What does not fit goes to a new block, as long as that or twice the last one.
-    fn charge_arena(&mut self, bytes: usize) -> Result<(), PluginError> {
-        if bytes > self.arena.chunk_capacity() {
-            self.charge(bytes.max(2 * self.arena.allocated_bytes()) + ROUNDING)?;
+    /// Puts so many bytes into the arena. What does not fit goes to a new block, as long as that or twice the last one.
+    fn place<T>(&mut self, bytes: usize, place: impl FnOnce(&'d Bump) -> T) -> Result<T, PluginError> {
+        if bytes + ALIGNMENT <= self.arena.chunk_capacity() {
+            return Ok(place(self.arena));
         }
-        Ok(())
+        self.charge(bytes.max(2 * self.block) + ROUNDING)?;
+        let before = self.arena.allocated_bytes();
+        let placed = place(self.arena);
+        self.block = self.block.max(self.arena.allocated_bytes() - before);
+        Ok(placed)
     }
 
     fn push<T>(&mut self, values: &mut Vec<T>, value: T) -> Result<(), PluginError> {
@@ -77,20 +85,19 @@ impl<'d> Ledger<'d, '_> {
 
     /// Takes what was pushed since `start`.
     fn take<T>(&mut self, values: &mut Vec<T>, start: usize) -> Result<&'d [T], PluginError> {
-        self.charge_arena((values.len() - start) * size_of::<T>())?;
-        Ok(self.arena.alloc_slice_fill_iter(values.drain(start..)))
+        let bytes = (values.len() - start) * size_of::<T>();
+        self.place(bytes, |arena| &*arena.alloc_slice_fill_iter(values.drain(start..)))
     }
 
     fn text(&mut self, text: &str) -> Result<&'d str, PluginError> {
-        self.charge_arena(text.len())?;
-        Ok(self.arena.alloc_str(text))
+        self.place(text.len(), |arena| &*arena.alloc_str(text))
     }
 }
 
 impl<'d, 'm> Builder<'d, 'm> {
     pub(super) fn new(arena: &'d Bump, max_depth: usize, memory: &'m mut Reservation) -> Self {
         let allowed = usize::try_from(memory.bytes()).unwrap_or(usize::MAX);
-        let ledger = Ledger { arena, memory, open: 0, allowed };
+        let ledger = Ledger { arena, memory, block: arena.allocated_bytes(), open: 0, allowed };
         Self { max_depth, ledger, items: Vec::new(), members: Vec::new(), longest_path: 0, failure: None }
     }
 
