@@ -93,6 +93,8 @@ async fn keywords_mean_what_they_mean() {
             r#"{"b": 1}"#,
             "schema-unevaluated-properties",
         ),
+        (r#"{"pattern": "^(?!old)[a-z]+$"}"#, r#""new""#, r#""older""#, "schema-pattern"),
+        (r#"{"pattern": "^(.)\\1$"}"#, r#""aa""#, r#""ab""#, "schema-pattern"),
         (r#"{"patternProperties": {"^a": {"type": "string"}}}"#, r#"{"b": 1}"#, r#"{"ab": 1}"#, "schema-type"),
         (
             r#"{"$schema": "http://json-schema.org/draft-07/schema#", "format": "date"}"#,
