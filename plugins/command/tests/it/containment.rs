@@ -126,9 +126,12 @@ async fn a_fork_bomb_does_not_outlive_a_good_answer() {
 
 #[tokio::test]
 async fn a_command_that_writes_without_end_is_killed() {
-    for script in
-        ["echo $$ >> $NOTES/pid; exec yes", "echo $$ >> $NOTES/pid; exec yes >&2", "yes & echo $! >> $NOTES/pid; wait"]
-    {
+    for script in [
+        "echo $$ >> $NOTES/pid; exec yes",
+        "echo $$ >> $NOTES/pid; exec yes >&2",
+        // It begins when its number is noted, or all might be over before that.
+        "(until [ -s $NOTES/pid ]; do sleep 0.01; done; exec yes) & echo $! >> $NOTES/pid; wait",
+    ] {
         let instance = shell(script);
         let error = instance.verdict().await.unwrap_err();
         assert_eq!((error.kind, error.retryable), (ErrorKind::Limit, false), "{script}: {error}");
