@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, PatternOptions, Registry, ValidationError, Validator};
+use jsonschema::{Draft, Registry, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::view::Viewed;
@@ -78,13 +78,11 @@ impl Source {
                  put a `properties` or `items` between the two"
             )));
         }
-        let options = || {
-            let options = jsonschema::options_for::<Viewed>();
-            options.with_draft(self.draft).with_base_uri(location.clone()).with_retriever(reach.clone())
-        };
-        // Patterns in time that is linear in the text; where one looks around or back, as far as the other engine lets them go.
-        let built = options().with_pattern_options(PatternOptions::regex()).build(&self.contents);
-        let built = built.or_else(|_| options().build(&self.contents));
+        let built = jsonschema::options_for::<Viewed>()
+            .with_draft(self.draft)
+            .with_base_uri(location)
+            .with_retriever(reach.clone())
+            .build(&self.contents);
         let lacking = reach.lacking();
         match built {
             Ok(validator) if lacking.is_empty() => Ok(Compiled::Whole(Schema { validator })),
