@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 
 use support::{accounts, examples, issues, many_accounts, try_issues, with_schema};
+use tidegate_plugin_json::{self as json, Json};
 use tidegate_plugin_json_schema::{Config, Format, JsonSchema};
 use tidegate_plugin_sdk::testing::MemoryFile;
 use tidegate_plugin_sdk::units::ByteSize;
@@ -129,6 +130,37 @@ async fn what_is_no_json_is_rejected_with_line_and_column() {
     }
     let issues = try_issues(&check, "{} x").await.unwrap();
     assert!(issues[0].message.starts_with("this is not JSON: trailing characters"), "{issues:?}");
+}
+
+#[tokio::test]
+async fn what_the_check_of_json_refuses_is_refused_without_it() {
+    let schema = with_schema("true", Config::default());
+    let json = Json::build(json::Config::default(), examples()).unwrap();
+    let too_deep = "[".repeat(513) + &"]".repeat(513);
+    for bad in [
+        &b""[..],
+        b" ",
+        b"{",
+        b"[1, ]",
+        b"{\"a\" 1}",
+        b"{'a': 1}",
+        b"[01]",
+        b"[NaN]",
+        b"[-Infinity]",
+        b"1 2",
+        b"\"a\nb\"",
+        b"\"\\x\"",
+        b"\"\\ud800\\u\"",
+        b"\"\xff\"",
+        b"\xef\xbb\xbf{}",
+        b"// a comment\n{}",
+        too_deep.as_bytes(),
+    ] {
+        let verdict = json.validate(&MemoryFile::new("a.json", bad.to_vec())).await.unwrap();
+        assert!(matches!(verdict, Verdict::Reject(_)), "{}", bad.escape_ascii());
+        assert_eq!(issues(&schema, bad).await.len(), 1, "{}", bad.escape_ascii());
+    }
+    assert_eq!(issues(&schema, r#"{"a": 1, "a": 2}"#).await, [], "duplicate keys are not for a schema");
 }
 
 #[tokio::test]
