@@ -31,6 +31,7 @@ impl Limits {
         /// What programs expect. The gateway's own is high, and some close all that there could be, one by one.
         const OPEN_FILES: u64 = 1_024;
 
+        leave_one_processor(leader);
         for (resource, most) in [(Resource::Data, self.memory), (Resource::Fsize, self.file), (Resource::Core, 0)] {
             // Nobody may raise what the gateway itself was given.
             let most = getrlimit(resource).maximum.map_or(most, |given| given.min(most));
@@ -47,5 +48,20 @@ impl Limits {
     #[cfg(not(target_os = "linux"))]
     fn restrict(&self, _leader: Pid) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Keeps a command off one of the processors that the gateway may use, where these are several. Priority is no help against what the system
+/// itself does for a command: most kernels of servers do not interrupt a fork, or the freeing of a large file, for milliseconds. A system
+/// that does not let the processors be chosen is as good without.
+#[cfg(target_os = "linux")]
+fn leave_one_processor(leader: Pid) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    let Ok(mut processors) = sched_getaffinity(Some(leader)) else { return };
+    let first = (0..CpuSet::MAX_CPU).find(|number| processors.is_set(*number));
+    if let Some(first) = first.filter(|_| processors.count() > 1) {
+        processors.unset(first);
+        let _ = sched_setaffinity(Some(leader), &processors);
     }
 }

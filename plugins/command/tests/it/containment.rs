@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_getaffinity};
 use tempfile::TempDir;
 use tidegate_plugin_sdk::testing::{MemoryFile, publication};
 use tidegate_plugin_sdk::{ErrorKind, FollowUp, Plugin, PostAssembly, Validate, Verdict};
@@ -175,6 +176,19 @@ async fn a_command_may_write_as_large_a_file_as_the_content_and_no_larger() {
     let file = MemoryFile::new("a.bin", vec![0; 100_000]);
     assert!(instance.validate(&file).await.is_err());
     assert_eq!(instance.note("written").trim(), "100000");
+}
+
+#[tokio::test]
+async fn a_command_leaves_a_processor_to_the_gateway() {
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut expected: Vec<_> = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect();
+    if expected.len() > 1 {
+        expected.remove(0);
+    }
+    let instance = python(&format!(
+        "limited()\npid = os.fork()\nassert sorted(os.sched_getaffinity(0)) == {expected:?}\nif pid: assert os.waitpid(pid, 0)[1] == 0"
+    ));
+    assert_eq!(instance.verdict().await.unwrap(), Verdict::Accept);
 }
 
 #[tokio::test]
