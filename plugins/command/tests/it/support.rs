@@ -50,7 +50,7 @@ pub fn python(program: &str) -> Instance {
 pub fn python_with(program: &str, change: impl FnOnce(&mut Config)) -> Instance {
     let prelude = "import json, os, resource, signal, sys, time\nasked = json.load(sys.stdin)\n\
         note = lambda name, text: open(os.path.join(os.environ['NOTES'], name), 'a').write(str(text) + '\\n')\n\
-        def limited():\n    while resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY: time.sleep(0.001)\n";
+        def limited():\n    while os.nice(0) != 19: time.sleep(0.001)\n";
     instance(&["python3", "-c", &format!("{prelude}{program}")], change)
 }
 
