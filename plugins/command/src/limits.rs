@@ -88,16 +88,14 @@ mod late {
             let Some(parent) = parents.pop() else { return };
             let is_free = |child: &Pid| getpriority_process(Some(*child)).is_ok_and(|nice| nice < NICE);
             // It may have ended by itself.
-            parents.extend(children_of(parent).filter(is_free).filter(|child| restrict(*child).is_ok()));
+            parents.extend(children_of(parent).into_iter().filter(is_free).filter(|child| restrict(*child).is_ok()));
         }
     }
 
-    fn children_of(parent: Pid) -> impl Iterator<Item = Pid> {
+    fn children_of(parent: Pid) -> Vec<Pid> {
         let parent = parent.as_raw_nonzero();
         let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-        let numbers: Vec<_> =
-            list.split_whitespace().filter_map(|number| Pid::from_raw(number.parse().ok()?)).collect();
-        numbers.into_iter()
+        list.split_whitespace().filter_map(|number| Pid::from_raw(number.parse().ok()?)).collect()
     }
 }
 
