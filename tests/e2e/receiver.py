@@ -7,6 +7,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -18,6 +19,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 LOOPBACK = "127.0.0.1"
 GONE = (BrokenPipeError, ConnectionResetError)
+# Who does not like our certificate says so and goes.
+LEFT = (*GONE, ssl.SSLError)
 
 
 def new_secret():
@@ -182,6 +185,9 @@ class Server(ThreadingHTTPServer):
 
     def get_request(self):
         connection, address = super().get_request()
+        if self.receiver.tls:
+            # The handshake is left to the thread that reads.
+            connection = self.receiver.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self.receiver.connections += 1
         self.open.add(connection)
         return connection, address
@@ -192,14 +198,19 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, *_):
         error = sys.exc_info()[1]
-        if not isinstance(error, (*GONE, ValueError)) and not self.receiver.stopped.is_set():
+        if not isinstance(error, (*LEFT, ValueError)) and not self.receiver.stopped.is_set():
             self.receiver.errors.append(error)
 
 
 class Receiver:
-    """`answers` says by path what is answered; 204 if nothing. Stopped, nobody listens on its port; it can be started there again."""
+    """`answers` says by path what is answered; 204 if nothing. Stopped, nobody listens on its port; it can be started there again. With a
+    `certificate` (of `trustme`) it speaks https."""
 
-    def __init__(self, secrets=None):
+    def __init__(self, secrets=None, certificate=None):
+        self.tls = None
+        if certificate:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(self.tls)
         self.secrets = [new_secret()] if secrets is None else list(secrets)
         self.port = 0
         self.answers = {}
@@ -234,7 +245,7 @@ class Receiver:
         self._server = None
 
     def url(self, path="/"):
-        return f"http://{LOOPBACK}:{self.port}{path}"
+        return f"https://localhost:{self.port}{path}" if self.tls else f"http://{LOOPBACK}:{self.port}{path}"
 
     # What the handlers report.
 

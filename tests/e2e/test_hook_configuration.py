@@ -132,6 +132,8 @@ CASES = {
         "10.1.2.3 is not a public address", plugins=webhook('allow_networks = ["10.2.0.0/16"]\n', url=f'url = {HERE}"https://10.1.2.3/"\n')
     ),
     "an address for a network": Case("write `10.0.0.1/32`", plugins=webhook(f'allow_networks = {HERE}["10.0.0.1"]\n')),
+    "certificates that are not there": Case("no-such.pem", plugins=webhook(f'ca_file = {HERE}"no-such.pem"\n')),
+    "certificates that are none": Case("has no certificate in it", plugins=webhook(f'ca_file = {HERE}"good.json"\n')),
     "a secret that is short": Case("24 to 64 random bytes", plugins=webhook(f'secrets = {HERE}["whsec_AAAA"]\n')),
     "a secret that is none": Case("entry 2", plugins=webhook(f'secrets = {HERE}["{GOOD_SECRET}", "hunter2-hunter2-hunter2"]\n')),
     "a header that is none": Case("has no colon", plugins=webhook(f'secret_headers = {HERE}["hunter2-hunter2"]\n')),

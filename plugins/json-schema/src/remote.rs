@@ -115,7 +115,8 @@ impl Drop for Attempt {
 
 /// Compiles, fetches what that lacks, and so on until it lacks nothing, as what is fetched may refer to more.
 async fn make(source: Arc<Source>, config: Config) -> Result<Arc<Checker>, String> {
-    let client = off_the_runtime(fetch::client).await?;
+    let tls = source.speaks_tls();
+    let client = off_the_runtime(move || fetch::client(tls)).await?;
     let mut fetched = Arc::new(Fetched::new());
     loop {
         let (source, known) = (source.clone(), fetched.clone());

@@ -61,6 +61,11 @@ impl Source {
         Ok(source)
     }
 
+    /// Whether a host that it may refer to shows a certificate.
+    pub fn speaks_tls(&self) -> bool {
+        self.hosts.speak_tls()
+    }
+
     /// Compiles it with what was fetched; or says what else it takes. What is wrong can be seen before all is there, but not all of it.
     pub fn compile(&self, fetched: Arc<Fetched>) -> Result<Compiled, String> {
         let location = files::address_of(&self.path);

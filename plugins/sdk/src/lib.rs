@@ -27,6 +27,7 @@
 mod admit;
 mod error;
 mod file;
+mod named_file;
 mod plugin;
 mod post_assembly;
 mod reading;
@@ -40,6 +41,7 @@ pub mod wire;
 pub use admit::{Admission, Admit, Amendment, Announcement, Denial};
 pub use error::{ErrorKind, PluginError};
 pub use file::{ByteStream, FileHandle, Metadata, next_piece};
+pub use named_file::read_named_file;
 pub use plugin::{Build, OptionIssue, Plugin};
 pub use post_assembly::{FollowUp, PostAssembly, Publication};
 pub use reading::{Pieces, read_beginning};

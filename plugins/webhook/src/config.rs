@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use reqwest::Url;
 use reqwest::header::HeaderMap;
+use reqwest::{Certificate, Url};
 use serde::{Deserialize, Serialize, Serializer};
 use tidegate_plugin_sdk::OptionIssue;
 use tidegate_plugin_sdk::schemars::{self, JsonSchema};
 use tidegate_plugin_sdk::units::{ByteSize, Period};
 
+use crate::authorities;
 use crate::guard::{Guard, literal};
 use crate::headers;
 use crate::signature::Secret;
@@ -35,6 +37,9 @@ pub struct Config {
     pub timeout: Period,
     /// Networks that may be dialled although they are not public, as `"10.2.0.0/16"` or `"127.0.0.1/32"`.
     pub allow_networks: Vec<String>,
+    /// A file with certificates (PEM) of authorities: a receiver over https may have a certificate of theirs, besides those of the
+    /// authorities that this machine trusts. A relative path counts from the folder of the configuration.
+    pub ca_file: Option<PathBuf>,
     /// Whether http may be used on the public Internet, where everybody on the way can read along. To `allow_networks` it may be used anyhow.
     pub insecure_http: bool,
     /// Whether the receiver gets the file's bytes at `validate`, as `content_base64` in `data`.
@@ -79,6 +84,7 @@ impl Default for Config {
             source: "tidegate".to_owned(),
             timeout: Period::seconds(20),
             allow_networks: Vec::new(),
+            ca_file: None,
             insecure_http: false,
             content: Content::None,
             max_content: ByteSize::mib(1),
@@ -97,13 +103,14 @@ pub(crate) struct Settings {
 pub(crate) struct Receiver {
     pub(crate) url: Url,
     pub(crate) guard: Guard,
+    pub(crate) authorities: Vec<Certificate>,
     pub(crate) headers: HeaderMap,
     pub(crate) timeout: Duration,
 }
 
 impl Config {
     /// The settings, or everything that is wrong.
-    pub(crate) fn settings(&self) -> Result<Settings, Vec<OptionIssue>> {
+    pub(crate) fn settings(&self, base: &Path) -> Result<Settings, Vec<OptionIssue>> {
         let mut issues = Vec::new();
         let mut wrong = |option: &str, message: String| issues.push(OptionIssue::new(option, message));
 
@@ -124,10 +131,18 @@ impl Config {
         if self.max_content > LARGEST_CONTENT {
             wrong("max_content", format!("must be at most {LARGEST_CONTENT}"));
         }
+        let authorities = match &self.ca_file {
+            Some(path) => authorities::read(&base.join(path)).unwrap_or_else(|message| {
+                wrong("ca_file", message);
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
         let place = self.place(networks, &mut |message| wrong("url", message));
         match place {
             Some((url, guard)) if issues.is_empty() => {
-                Ok(Settings { receiver: Receiver { url, guard, headers, timeout: *self.timeout }, secrets })
+                let receiver = Receiver { url, guard, authorities, headers, timeout: *self.timeout };
+                Ok(Settings { receiver, secrets })
             }
             _ => Err(issues),
         }
@@ -220,7 +235,7 @@ mod tests {
     }
 
     fn issues(config: &Config) -> Vec<OptionIssue> {
-        config.settings().err().unwrap_or_default()
+        config.settings(Path::new(".")).err().unwrap_or_default()
     }
 
     /// What is said of a URL, with the other options as `toml`.
@@ -258,6 +273,7 @@ mod tests {
             source = "a b"
             timeout = "61s"
             allow_networks = ["10.0.0.0", "everything", "::ffff:10.0.0.0/104"]
+            ca_file = "no-such.pem"
             max_content = "1 GiB"
             secret_headers = ["Host: hunter2", "hunter2"]
             "#,
@@ -276,6 +292,7 @@ mod tests {
                 "source",
                 "timeout",
                 "max_content",
+                "ca_file",
                 "url",
                 "url",
                 "url"

@@ -2,6 +2,7 @@
 
 mod address;
 mod answer;
+mod authorities;
 mod config;
 mod event;
 mod excerpt;
@@ -45,12 +46,12 @@ impl Build for Webhook {
     const KIND: &'static str = "webhook";
     type Config = Config;
 
-    fn check(config: &Config, _base: &Path) -> Vec<OptionIssue> {
-        config.settings().err().unwrap_or_default()
+    fn check(config: &Config, base: &Path) -> Vec<OptionIssue> {
+        config.settings(base).err().unwrap_or_default()
     }
 
-    fn build(config: Config, _base: &Path) -> Result<Self, PluginError> {
-        let Settings { receiver, secrets } = config.settings().map_err(|issues| {
+    fn build(config: Config, base: &Path) -> Result<Self, PluginError> {
+        let Settings { receiver, secrets } = config.settings(base).map_err(|issues| {
             let issues: Vec<_> = issues.iter().map(|issue| format!("{} {}", issue.option, issue.message)).collect();
             PluginError::permanent(ErrorKind::Config, issues.join("; "))
         })?;

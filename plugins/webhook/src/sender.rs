@@ -11,6 +11,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect, retry
 use tidegate_plugin_sdk::{ErrorKind, PluginError};
 use tokio::time::{Instant, timeout_at};
 
+use crate::authorities;
 use crate::config::Receiver;
 use crate::excerpt::excerpt;
 use crate::guard::{Guard, HostRefused, Lookup, Resolver, literal};
@@ -69,7 +70,7 @@ pub(crate) enum Failure {
 impl Sender {
     pub(crate) fn new(receiver: Receiver, lookup: Lookup) -> Result<Self, PluginError> {
         let guard = Arc::new(receiver.guard);
-        let client = Client::builder()
+        let client = authorities::trust(Client::builder(), &receiver.url, receiver.authorities)
             .dns_resolver(Resolver::new(guard.clone(), lookup))
             // A proxy would find addresses on its own, and a redirect leads to whatever its author likes.
             .no_proxy()
@@ -87,7 +88,9 @@ impl Sender {
             .user_agent(concat!("tidegate-webhook/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| {
-                PluginError::permanent(ErrorKind::Config, "the HTTP client cannot be made").caused_by(error)
+                let context = "make the client; where it lacks certificates of authorities, install the package \
+                               `ca-certificates`, or name a file as `ca_file`";
+                PluginError::permanent(ErrorKind::Config, context).caused_by(error)
             })?;
         let Receiver { url, headers, timeout, .. } = receiver;
         Ok(Self { client, host: url.authority().to_owned(), url, guard, headers, timeout })
@@ -229,6 +232,7 @@ mod tests {
         let receiver = Receiver {
             url: url.parse().unwrap(),
             guard: Guard::new(allowed, false),
+            authorities: Vec::new(),
             headers: HeaderMap::new(),
             timeout: Duration::from_secs(5),
         };

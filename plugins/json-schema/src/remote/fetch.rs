@@ -11,11 +11,12 @@ use crate::schema::LARGEST;
 /// From the first packet to the last.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Reads the certificates of this machine, which blocks.
-pub fn client() -> Result<Client, String> {
+/// With `tls` it reads the certificates of this machine, which blocks. There may be none, as in small images of containers.
+pub fn client(tls: bool) -> Result<Client, String> {
     // A redirect leads to hosts that nobody has allowed, and a proxy of the environment is one of them.
-    let client = Client::builder().redirect(Policy::none()).no_proxy().timeout(LONGEST).build();
-    client.map_err(|error| format!("cannot speak to hosts: {}", with_causes(&error)))
+    let client = Client::builder().redirect(Policy::none()).no_proxy().timeout(LONGEST);
+    let client = if tls { client } else { client.tls_certs_only([]) };
+    client.build().map_err(|error| format!("cannot speak to hosts: {}", with_causes(&error)))
 }
 
 pub async fn fetch(client: &Client, url: Url) -> Result<Vec<u8>, String> {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use jsonschema::Uri;
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde_json::Value;
+use tidegate_plugin_sdk::read_named_file;
 use tidegate_plugin_sdk::units::ByteSize;
 
 /// Larger than anybody's schema.
@@ -49,17 +49,7 @@ impl Files {
 
 /// The JSON of a file.
 pub fn read(path: &Path) -> Result<Value, String> {
-    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let metadata = fs::metadata(path).map_err(cannot)?;
-    // A pipe would never end.
-    if !metadata.is_file() {
-        return Err(format!("{} is no file", path.display()));
-    }
-    let mut text = Vec::new();
-    fs::File::open(path).map_err(cannot)?.take(LARGEST.get() + 1).read_to_end(&mut text).map_err(cannot)?;
-    if text.len() as u64 > LARGEST.get() {
-        return Err(format!("{} is larger than {LARGEST}", path.display()));
-    }
+    let text = read_named_file(path, LARGEST)?;
     serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
 

@@ -28,6 +28,11 @@ impl Hosts {
         (Self { roots }, wrong)
     }
 
+    /// Whether any of them shows a certificate.
+    pub fn speak_tls(&self) -> bool {
+        self.roots.iter().any(|root| root.scheme() == "https")
+    }
+
     /// Where to fetch what has this address; or why it may not be.
     pub fn locate(&self, address: &Uri<String>) -> Result<Url, String> {
         let copy = "put a copy beside the schema";
