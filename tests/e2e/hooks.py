@@ -91,6 +91,16 @@ def wait_for_state(gateway, name, limit=30, **counts):
     wait_until(is_so, limit, lambda: f"{name} with {counts}; it is {hook(gateway, name)}")
 
 
+def wait_for_failures(gateway, count):
+    """Until so many follow-ups are owed still and have failed, and gives them. Before its first attempt one is owed, too."""
+
+    def failed():
+        entries = follow_ups(gateway, state="owed")
+        return entries if len(entries) == count and all(entry["reason"] for entry in entries) else None
+
+    return wait_until(failed, 30, lambda: f"{count} failures; there is {follow_ups(gateway)}")
+
+
 def count_of(answer):
     assert answer.status_code == 200, answer.text
     return answer.json()["count"]

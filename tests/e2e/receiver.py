@@ -27,6 +27,13 @@ def new_secret():
     return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
+def tls_of(certificate):
+    """What a server speaks that has this certificate of `trustme`."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(tls)
+    return tls
+
+
 @dataclass
 class Received:
     """A request that was verified."""
@@ -204,13 +211,10 @@ class Server(ThreadingHTTPServer):
 
 class Receiver:
     """`answers` says by path what is answered; 204 if nothing. Stopped, nobody listens on its port; it can be started there again. With a
-    `certificate` (of `trustme`) it speaks https."""
+    `certificate` it speaks https."""
 
     def __init__(self, secrets=None, certificate=None):
-        self.tls = None
-        if certificate:
-            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            certificate.configure_cert(self.tls)
+        self.tls = certificate and tls_of(certificate)
         self.secrets = [new_secret()] if secrets is None else list(secrets)
         self.port = 0
         self.answers = {}

@@ -5,8 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from gateway import wait_until
-from hooks import admin, configure, count_of, follow_up, follow_ups, hook, reload, use, wait_for_state, webhook
+from hooks import admin, configure, count_of, follow_up, follow_ups, hook, reload, use, wait_for_failures, wait_for_state, webhook
 from receiver import answer, chosen, hang
 from senders import download, upload
 
@@ -312,10 +311,9 @@ def test_a_hook_that_is_taken_out_leaves_dead_letters_that_can_come_back(make_ga
     gateway.start()
     for number in range(3):
         assert upload(gateway, COMPANY, f"x_{number}.json", b"1").status_code == 200
-    wait_for_state(gateway, name, owed=3, running=0)
-    tried = lambda: all(entry["attempts"] == 1 for entry in follow_ups(gateway))
-    wait_until(tried, what="the first attempts")
-    events = {entry["event_id"] for entry in follow_ups(gateway)}
+    failed = wait_for_failures(gateway, 3)
+    assert [entry["attempts"] for entry in failed] == [1] * 3
+    events = {entry["event_id"] for entry in failed}
     configure_hook(False)
     reload(gateway)
     wait_for_state(gateway, name, dead=3, owed=0, running=0)

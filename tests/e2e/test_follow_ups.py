@@ -9,7 +9,7 @@ from email.utils import format_datetime
 import requests
 
 from gateway import wait_until
-from hooks import admin, configure, count_of, follow_up, follow_ups, hook, reload, use, wait_for_state, webhook
+from hooks import admin, configure, count_of, follow_up, follow_ups, hook, reload, use, wait_for_failures, wait_for_state, webhook
 from receiver import answer, chosen, hang, hang_then, in_turn, new_secret
 from senders import completed_names, download, in_chunks, listed, upload
 
@@ -115,8 +115,7 @@ def test_a_receiver_that_asks_to_be_left_alone_is(make_gateway, receiver):
     receiver.answers["/"] = chosen(lambda received: answers[received.data["file_name"]])
     gateway = told_hook(make_gateway, receiver, retry=["60s"]).start()
     send(gateway, 6)
-    wait_for_state(gateway, "societes/erp", owed=6, running=0)
-    by_name = {entry["file_name"]: entry["id"] for entry in follow_ups(gateway)}
+    by_name = {entry["file_name"]: entry["id"] for entry in wait_for_failures(gateway, 6)}
     waits = [seconds_until_due(gateway, by_name[f"comptes_{number}.json"]) for number in range(6)]
     # The failure is noted a moment after the answer was read, so what is left of the hour is a little less.
     hour, slack = 3600, 60

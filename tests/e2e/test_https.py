@@ -2,7 +2,6 @@
 gets nothing, and what is owed to him stays owed."""
 
 import json
-import ssl
 import threading
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import trustme
 
-from hooks import configure, follow_ups, reload, use, wait_for_state, webhook
-from receiver import LOOPBACK, answer
+from hooks import configure, follow_ups, reload, use, wait_for_failures, wait_for_state, webhook
+from receiver import LOOPBACK, answer, tls_of
 from senders import download, listed, upload
 
 # A machine that trusts nobody, as a small image of a container.
@@ -50,8 +49,7 @@ def told_hook(gateway, receiver, **options):
 
 
 def reason_of_the_failure(gateway):
-    wait_for_state(gateway, "societes/erp", owed=1, running=0, done=0)
-    [entry] = follow_ups(gateway)
+    [entry] = wait_for_failures(gateway, 1)
     return entry["reason"]
 
 
@@ -125,7 +123,7 @@ def test_a_receiver_that_does_not_speak_tls_is_told_nothing(make_gateway, make_r
     url = f"https://localhost:{plain.port}/"
     gateway = told_hook(make_gateway(), plain, ca_file=authority.file, url=url).start()
     assert upload(gateway, "a", "x.json", b"[1]").status_code == 200
-    assert "error" in reason_of_the_failure(gateway)
+    assert "InvalidContentType" in reason_of_the_failure(gateway)
     assert plain.told() == []
 
 
@@ -172,9 +170,7 @@ def make_host():
         server = ThreadingHTTPServer((LOOPBACK, 0), Documents)
         server.handle_error = lambda *_: None
         if certificate:
-            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            certificate.configure_cert(tls)
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            server.socket = tls_of(certificate).wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         made.append(server)
         return f"localhost:{server.server_port}"
