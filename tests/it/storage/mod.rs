@@ -8,12 +8,13 @@ mod suite;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use tempfile::TempDir;
 use tidegate::files::port::{Staged, Storage};
 use tidegate::storage::local::{Calls, LocalStorage};
+use tokio::runtime::{Builder, Runtime};
 
 /// A storage under test, and where its staged files come from.
 pub struct Subject {
@@ -98,14 +99,20 @@ fn s3() -> Subject {
     configured(&section, false)
 }
 
+/// One runtime for all of these tests, as the gateway has one. OpenDAL's HTTP client is one for the process, and each
+/// of its connections lives on the runtime that opened it: a test with a runtime of its own would end the connections
+/// that other tests read from.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+
 /// Runs every function of the suite on a subject, each on a new one.
 macro_rules! conforms {
     ($($subject:ident: $($test:ident)*;)*) => {$(
         mod $subject {
             $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::super::suite::$test(&super::super::$subject()).await;
+                #[test]
+                fn $test() {
+                    super::super::RUNTIME.block_on(super::super::suite::$test(&super::super::$subject()));
                 }
             )*
         }
