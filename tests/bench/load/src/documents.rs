@@ -5,13 +5,20 @@ use std::fmt::{self, Write};
 /// Numbers that look random and are the same in each run (xorshift).
 pub struct Numbers(u64);
 
+const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Default for Numbers {
     fn default() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
+        Self(FIRST)
     }
 }
 
 impl Numbers {
+    /// Other ones for each `series`.
+    pub fn of(series: u64) -> Self {
+        Self(FIRST.wrapping_mul(2 * series + 1))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -19,7 +26,7 @@ impl Numbers {
         self.0
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
