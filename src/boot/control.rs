@@ -14,8 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::reload::{Reloaded, Reloader};
 use crate::fault::Fault;
-use crate::follow_ups::FollowUps;
 use crate::follow_ups::port::{Filter, FollowUpId, HookName, Selection};
+use crate::follow_ups::{FollowUps, RetryError};
 use crate::gateway::GatewayHandle;
 use crate::http::api::admin;
 use crate::http::api::admin::messages::{Count, FollowUpDetail, FollowUpStatus, Hook, Hooks};
@@ -215,9 +215,19 @@ async fn change(follow_ups: &FollowUps, which: Which, change: Change) -> Result<
         },
     };
     let count = match change {
-        Change::Retry => follow_ups.retry(&selection).await?,
+        Change::Retry => match follow_ups.retry(&selection).await {
+            Ok(count) => count,
+            Err(RetryError::Fault(fault)) => return Err(fault),
+            Err(error @ RetryError::NotConfigured(_)) => return Ok(Answer::refused(error.to_string())),
+        },
         Change::Discard => follow_ups.discard(&selection).await?,
     };
+    if let (0, Which::One(id)) = (count, &which) {
+        return Ok(Answer::refused(match follow_ups.find(FollowUpId(*id)).await? {
+            Some(_) => format!("an attempt of the follow-up {id} is under way; ask again when it has ended"),
+            None => format!("there is no follow-up {id}"),
+        }));
+    }
     Ok(told(&Count { count }))
 }
 

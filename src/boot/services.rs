@@ -113,7 +113,7 @@ impl Services {
 impl Started {
     /// What answers requests under a configuration.
     pub(super) fn app(&self, config: &Config) -> Result<App, StartError> {
-        App::assemble(&self.serving, self.readiness.clone(), &config.server)
+        App::assemble(&self.serving, self.readiness.clone(), &config.server, config.auth.anonymous)
             .map_err(|error| StartError::Build(error.to_string()))
     }
 

@@ -22,7 +22,8 @@ use crate::upload::port::ASSEMBLE;
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Follow-ups that were done are looked through for old ones this often.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// So many runs of one hook are under way at the same time: they wait for their counterparts more than they work.
+/// So many runs of one hook are under way at the same time, if its plugin has no smaller bound: they wait for their counterparts more than
+/// they work.
 const FOLLOW_UPS_AT_ONCE: usize = 16;
 
 /// Carries uploads from `received` to their end, with the hooks that are configured when the work is claimed.
@@ -76,7 +77,8 @@ pub(super) fn follow_ups(configured: &FollowUps, gateway: &GatewayHandle) -> Vec
     let kind = |(name, hook): (crate::follow_ups::port::HookName, crate::collection::HookUse<_>)| Kind {
         name: name.to_string().into(),
         handler: handler.clone(),
-        at_once: FOLLOW_UPS_AT_ONCE,
+        // What a plugin has no room for is not claimed: waiting in it would use up the attempt.
+        at_once: configured.at_once(&name).map_or(FOLLOW_UPS_AT_ONCE, |bound| bound.min(FOLLOW_UPS_AT_ONCE)),
         backoff: Backoff::new(hook.retry),
         is_paced: true,
     };

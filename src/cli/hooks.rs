@@ -8,10 +8,10 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Format, ask_gateway, print, print_json, refuse};
+use super::{Format, ask_running, print, print_json, refuse};
 use crate::boot::control::{Answer, Request, Which};
 use crate::config::LoadOptions;
-use crate::http::api::admin::messages::{Count, FollowUpDetail, FollowUpEntry, FollowUpStatus, FollowUps, Hooks};
+use crate::http::api::admin::messages::{Count, FollowUpDetail, FollowUpEntry, FollowUpStatus, FollowUps, Hook, Hooks};
 
 #[derive(Subcommand)]
 pub enum HooksCommand {
@@ -102,23 +102,23 @@ impl HooksCommand {
 impl Chosen {
     /// Asks for each, and says what came of it. Fails if one could not be done.
     fn each(&self, options: &LoadOptions, request: fn(Which) -> Request, done: &str) -> io::Result<ExitCode> {
-        let mut failed = false;
+        let mut code = ExitCode::SUCCESS;
         let ids = self.ids.iter().map(|id| Which::One(*id));
         for which in ids.chain(self.hook.iter().cloned().map(Which::DeadOf)) {
-            let count = match told(options, &request(which.clone()))? {
+            let count = match ask_running(options, &request(which.clone()))? {
                 Err(code) => return Ok(code),
-                Ok(value) => read::<Count>(value)?.count,
+                Ok(Answer { done: true, value, .. }) => read::<Count>(value)?.count,
+                Ok(Answer { text, .. }) => {
+                    code = refuse(text.trim_end());
+                    continue;
+                }
             };
             match which {
-                Which::One(id) if count == 0 => {
-                    failed = true;
-                    refuse(&format!("there is no follow-up {id}, or an attempt of it is under way"));
-                }
-                Which::One(id) => drop(print(&format!("{id}: {done}"))?),
-                Which::DeadOf(hook) => drop(print(&format!("{hook}: {count} {done}"))?),
-            }
+                Which::One(id) => print(&format!("{id}: {done}"))?,
+                Which::DeadOf(hook) => print(&format!("{hook}: {count} {done}"))?,
+            };
         }
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(code)
     }
 }
 
@@ -134,6 +134,12 @@ fn list(
         Err(code) => return Ok(code),
         Ok(value) => read::<Hooks>(value)?,
     };
+    let of_interest = |name: &str| hook.is_none_or(|only| only == name);
+    let hooks: Vec<Hook> = hooks.hooks.into_iter().filter(|hook| of_interest(&hook.hook)).collect();
+    if let (Some(only), true) = (hook, hooks.is_empty()) {
+        let message = format!("there is no hook `{only}`; they are named COLLECTION/PLUGIN, as societes/erp");
+        return Ok(refuse(&format!("{message}, and without --hook all are listed")));
+    }
     let mut pages: Vec<(State, FollowUps)> = Vec::new();
     for state in states {
         let hook = hook.map(str::to_owned);
@@ -148,15 +154,18 @@ fn list(
             let states = pages.iter().map(
                 |(state, page)| json!({ "state": state.status(), "follow_ups": page.follow_ups, "next": page.next }),
             );
-            print_json(&json!({ "hooks": hooks.hooks, "states": states.collect::<Vec<_>>() }))
+            print_json(&json!({ "hooks": hooks, "states": states.collect::<Vec<_>>() }))
         }
-        Format::Human => print(&listed(&hooks, hook, &pages)),
+        Format::Human => {
+            let also = hook.map_or_else(String::new, |hook| format!(" --hook {hook}"));
+            print(&listed(&hooks, &pages, &format!("{also} --limit {limit}")))
+        }
     }
 }
 
 /// The gateway's answer, or the exit code where it has none: then it has been said why.
 fn told(options: &LoadOptions, request: &Request) -> io::Result<Result<Value, ExitCode>> {
-    Ok(match ask_gateway(options, request)? {
+    Ok(match ask_running(options, request)? {
         Err(code) => Err(code),
         Ok(Answer { done: true, value, .. }) => Ok(value),
         Ok(Answer { text, .. }) => Err(refuse(text.trim_end())),
@@ -167,17 +176,12 @@ fn read<T: DeserializeOwned>(value: Value) -> io::Result<T> {
     serde_json::from_value(value).map_err(io::Error::other)
 }
 
-fn listed(hooks: &Hooks, only: Option<&str>, pages: &[(State, FollowUps)]) -> String {
+/// `flags` are those that ask for more of the same.
+fn listed(hooks: &[Hook], pages: &[(State, FollowUps)], flags: &str) -> String {
     let mut text = String::new();
-    let hooks: Vec<_> = hooks.hooks.iter().filter(|hook| only.is_none_or(|only| only == hook.hook)).collect();
     if hooks.is_empty() {
-        return match only {
-            Some(only) => format!("There is no hook `{only}`; without --hook all are listed."),
-            None => {
-                "No hook follows publications up. To have one, name a plugin in a collection: post_assembly = [\"…\"]"
-                    .to_owned()
-            }
-        };
+        return "No hook follows publications up. To have one, name a plugin in a collection: post_assembly = [\"…\"]"
+            .to_owned();
     }
     let width = hooks.iter().map(|hook| hook.hook.len()).max().unwrap_or(0).max(4);
     let _ = writeln!(text, "{:width$}  {:>8} {:>8} {:>8} {:>8}", "HOOK", "OWED", "RUNNING", "DEAD", "DONE");
@@ -217,7 +221,7 @@ fn listed(hooks: &Hooks, only: Option<&str>, pages: &[(State, FollowUps)]) -> St
         }
     }
     for (state, next) in pages.iter().filter_map(|(state, page)| Some((state, page.next.0?))) {
-        let _ = writeln!(text, "There are more: --state {} --after {next}", state_word(state.status()));
+        let _ = writeln!(text, "There are more: --state {} --after {next}{flags}", state_word(state.status()));
     }
     text
 }

@@ -9,13 +9,13 @@ mod reload;
 mod serve;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::boot::control::{self, Answer, Request};
-use crate::config::{LoadOptions, Override, load};
+use crate::config::{LoadOptions, Override, data_dir};
 use crate::diagnostics::Diagnostics;
 use crate::storage::config::services;
 
@@ -148,18 +148,22 @@ fn refuse_config(diagnostics: &Diagnostics) -> io::Result<ExitCode> {
     Ok(ExitCode::from(BAD_CONFIG))
 }
 
-/// What the running gateway answers an operator, or the exit code where there is no answer: then it has been said why. The
-/// configuration says where the gateway's socket is.
-fn ask_gateway(options: &LoadOptions, request: &Request) -> io::Result<Result<Answer, ExitCode>> {
-    let config = match load(options) {
-        Ok(config) => config,
-        Err(diagnostics) => return refuse_config(&diagnostics).map(Err),
-    };
+/// What the running gateway answers an operator, whatever has become of the configuration since it started: that says where the gateway's
+/// socket is, and no more. Or the exit code where there is no answer: then it has been said why.
+fn ask_running(options: &LoadOptions, request: &Request) -> io::Result<Result<Answer, ExitCode>> {
+    match data_dir(options) {
+        Ok(data_dir) => ask_gateway(&data_dir, request),
+        Err(diagnostics) => refuse_config(&diagnostics).map(Err),
+    }
+}
+
+/// What the gateway that runs on `data_dir` answers, or the exit code where there is no answer: then it has been said why.
+fn ask_gateway(data_dir: &Path, request: &Request) -> io::Result<Result<Answer, ExitCode>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(control::ask(&config.data_dir, request)).map_err(|error| {
+    Ok(runtime.block_on(control::ask(data_dir, request)).map_err(|error| {
         refuse(&format!(
-            "no gateway answers at {}: {error}; is one running with this data_dir?",
-            control::socket_path(&config.data_dir).display()
+            "no gateway answers at {}: {error}; is one running with this data_dir (and the same STATE_DIRECTORY)?",
+            control::socket_path(data_dir).display()
         ))
     }))
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
@@ -14,6 +15,10 @@ use crate::http::api::config::Dialect;
 
 /// Our own messages; of the libraries, what is wrong.
 const DEFAULT_FILTER: &str = "warn,tidegate=info";
+
+/// How long the end of the process waits for threads that are not to be interrupted: a program that is being killed, a disk that hangs. What
+/// they have not done by then is done at the next start, as after a crash.
+const LAST_WORK: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub struct Serve;
@@ -31,7 +36,9 @@ impl Serve {
             return Ok(refuse(&error));
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        match runtime.block_on(boot::serve(options, config, welcome)) {
+        let served = runtime.block_on(boot::serve(options, config, welcome));
+        runtime.shutdown_timeout(LAST_WORK);
+        match served {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => Ok(refuse(&error.to_string())),
         }

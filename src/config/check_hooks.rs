@@ -10,6 +10,7 @@ use super::hook_uses::{AtStage, HookUseSection};
 use super::sections::Sections;
 use crate::diagnostics::KeyPath;
 use crate::hooks::config::{OptionProblem, Options, PluginConfig, PluginKind, Stage};
+use crate::units::Period;
 
 impl Checker<'_> {
     /// The uses of a collection.
@@ -27,7 +28,7 @@ impl Checker<'_> {
             self.plugin_of(&at, &hook.plugin, F::STAGE, sections);
             let waits = hook.retry.iter().fold(Duration::ZERO, |waits, wait| waits.saturating_add(**wait));
             if waits > F::LONGEST_RETRY {
-                let longest = humantime::format_duration(F::LONGEST_RETRY);
+                let longest = Period::of(F::LONGEST_RETRY);
                 let message = match F::STAGE {
                     Stage::PostAssembly => format!("the waits of `retry` add up to more than {longest}"),
                     stage => {
@@ -37,7 +38,7 @@ impl Checker<'_> {
                 self.error(&at.key("retry"), message);
             }
             if let Some(longest) = F::LONGEST_TIMEOUT.filter(|longest| *hook.timeout > *longest) {
-                let longest = humantime::format_duration(longest);
+                let longest = Period::of(longest);
                 let message = format!("at `{}` somebody waits: the timeout may be {longest} at most", F::STAGE);
                 self.error(&at.key("timeout"), message);
             }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use crate::auth::config::AuthConfig;
 use crate::catalog::config::CatalogConfig;
 use crate::collection::Collection;
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostics, KeyPath};
 use crate::events::config::EventsConfig;
 use crate::hooks::config::{HooksConfig, PluginConfig, PluginKind};
 use crate::http::api::config::ApisConfig;
@@ -34,6 +34,7 @@ use crate::storage::config::{Service, StorageConfig};
 use check::{Checker, Known};
 use decode::{Broken, decode};
 use document::Document;
+use layers::FileText;
 use paths::Folders;
 pub use sections::Sections;
 
@@ -87,38 +88,68 @@ pub struct Config {
     sections: Sections,
 }
 
+/// What is read and not yet held against anything.
+struct Draft {
+    file: FileText,
+    document: Document,
+    sections: Sections,
+    broken: Broken,
+    has_syntax_errors: bool,
+    /// All that is wrong by then.
+    diagnostics: Diagnostics,
+}
+
 /// Loads and checks.
 pub fn load(options: &LoadOptions) -> Result<Config, Diagnostics> {
-    let mut diagnostics = Diagnostics::default();
-    let found = layers::find_file(options.path.as_deref(), &options.variables, &options.current_folder);
-    let file = match found {
-        Ok(file) => file,
-        Err(diagnostic) => {
-            diagnostics.push(diagnostic);
-            return Err(diagnostics);
-        }
-    };
-    let read = file::read(&file.name, &file.folder, &file.text, &options.variables, &mut diagnostics);
-    let mut broken = Broken::default();
-    read.broken.into_iter().for_each(|path| broken.add(path));
-
-    let document = merged(read.layer, options, &mut diagnostics);
-    let Some(mut sections) = decode::<Sections>(&document, &mut broken, &mut diagnostics) else {
-        return Err(finished(diagnostics, &document));
-    };
-    if read.has_syntax_errors {
-        return Err(finished(without_followers(diagnostics), &document));
+    let draft = Draft::of(options)?;
+    if draft.has_syntax_errors {
+        return Err(finished(without_followers(draft.diagnostics), &draft.document));
     }
-
+    let Draft { file, document, sections, broken, mut diagnostics, .. } = draft;
     let known = Known { plugins: &options.plugins, services: &options.services, folder: &file.folder };
-    let folders = Folders { file: &file.folder, current: &options.current_folder };
-    let mut checker = Checker { document: &document, broken: &broken, known: &known, diagnostics: &mut diagnostics };
-    checker.resolve_paths(&mut sections, &folders, &options.variables);
-    checker.check(&sections);
+    Checker { document: &document, broken: &broken, known: &known, diagnostics: &mut diagnostics }.check(&sections);
     let diagnostics = finished(diagnostics, &document);
     match diagnostics.has_errors() {
         true => Err(diagnostics),
         false => Ok(Config::of(sections, (file.name, file.folder), diagnostics, document)),
+    }
+}
+
+/// Where the gateway of a configuration has its data, whatever else may be wrong there.
+pub fn data_dir(options: &LoadOptions) -> Result<PathBuf, Diagnostics> {
+    let draft = Draft::of(options)?;
+    match draft.broken.touches(&KeyPath::of(["data_dir"])) {
+        true => Err(finished(draft.diagnostics, &draft.document)),
+        false => Ok(draft.sections.data_dir),
+    }
+}
+
+impl Draft {
+    /// With what cannot be read left out. Fails where nothing can be read.
+    fn of(options: &LoadOptions) -> Result<Self, Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
+        let found = layers::find_file(options.path.as_deref(), &options.variables, &options.current_folder);
+        let file = match found {
+            Ok(file) => file,
+            Err(diagnostic) => {
+                diagnostics.push(diagnostic);
+                return Err(diagnostics);
+            }
+        };
+        let read = file::read(&file.name, &file.folder, &file.text, &options.variables, &mut diagnostics);
+        let mut broken = Broken::default();
+        read.broken.into_iter().for_each(|path| broken.add(path));
+
+        let document = merged(read.layer, options, &mut diagnostics);
+        let Some(mut sections) = decode::<Sections>(&document, &mut broken, &mut diagnostics) else {
+            return Err(finished(diagnostics, &document));
+        };
+        let known = Known { plugins: &options.plugins, services: &options.services, folder: &file.folder };
+        let folders = Folders { file: &file.folder, current: &options.current_folder };
+        let mut checker =
+            Checker { document: &document, broken: &broken, known: &known, diagnostics: &mut diagnostics };
+        checker.resolve_paths(&mut sections, &folders, &options.variables);
+        Ok(Self { file, document, sections, broken, has_syntax_errors: read.has_syntax_errors, diagnostics })
     }
 }
 
@@ -141,7 +172,7 @@ fn finished(mut diagnostics: Diagnostics, document: &Document) -> Diagnostics {
 
 /// Behind broken syntax, what is missing may be there, and what stands on the same line may be misread.
 fn without_followers(mut diagnostics: Diagnostics) -> Diagnostics {
-    let is_syntax = |key: &crate::diagnostics::KeyPath| key.steps().is_empty();
+    let is_syntax = |key: &KeyPath| key.steps().is_empty();
     let lines: Vec<_> = diagnostics
         .iter()
         .filter(|diagnostic| is_syntax(&diagnostic.key))

@@ -51,6 +51,15 @@ pub struct HookState {
     pub off: Option<SwitchedOff>,
 }
 
+/// Why nothing was owed anew.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    #[error("`{0}` is not configured any more, so nothing would carry it out: put it back, reload, and ask again")]
+    NotConfigured(HookName),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 impl FollowUps {
     pub fn new(catalog: Arc<dyn Catalog>, files: Files) -> Self {
         Self { catalog, files }
@@ -69,6 +78,11 @@ impl FollowUps {
             collection.post_assembly.iter().map(move |hook| (name(hook), hook.clone()))
         });
         hooks.collect()
+    }
+
+    /// How many attempts of a hook may be under way at the same time, where its plugin has a bound.
+    pub fn at_once(&self, hook: &HookName) -> Option<usize> {
+        self.files.places().hooks.at_once(&hook.plugin)
     }
 
     /// One attempt.
@@ -129,15 +143,22 @@ impl FollowUps {
         })
     }
 
-    /// No attempt can succeed, or none is left: as the hook's `on_failure` says.
+    /// No attempt can succeed, or none is left: as the hook's `on_failure` says. What is owed to a hook that is switched off is kept all the
+    /// same, for whoever switches it on again.
     pub async fn give_up(&self, id: FollowUpId, reason: &str) -> Result<(), Fault> {
         let Some(row) = self.catalog.follow_up(id).await? else { return Ok(()) };
         let collection = self.files.places().collection(&row.hook.collection);
         let on_failure = collection.and_then(|collection| collection.follow_up(&row.hook.plugin));
-        match on_failure.map(|hook| hook.on_failure) {
-            Some(OnFollowUpFailure::Drop) => self.catalog.drop_follow_up(id).await,
-            Some(OnFollowUpFailure::DeadLetter) | None => self.catalog.bury(id, reason, Timestamp::now()).await,
+        let is_dropped = on_failure.is_some_and(|hook| hook.on_failure == OnFollowUpFailure::Drop)
+            && self.catalog.switched_off(&row.hook).await?.is_none();
+        match is_dropped {
+            true => self.catalog.drop_follow_up(id).await?,
+            false => self.catalog.bury(id, reason, Timestamp::now()).await?,
         }
+        let FollowUp { tenant, file_name, event_id, .. } = &row;
+        let outcome = if is_dropped { "dropped" } else { "a dead letter" };
+        tracing::warn!(hook = %row.hook, id = id.0, tenant, file_name, event_id, reason, "a follow-up is {outcome}");
+        Ok(())
     }
 
     /// The last follow-up that is owed. Ask before the configuration is read that [`FollowUps::bury_orphans`] is to go by.
@@ -206,8 +227,18 @@ impl FollowUps {
     }
 
     /// Owes them anew, due at once. Gives how many; what runs is left alone.
-    pub async fn retry(&self, which: &Selection) -> Result<u64, Fault> {
-        self.catalog.retry(which, Timestamp::now()).await
+    pub async fn retry(&self, which: &Selection) -> Result<u64, RetryError> {
+        let hook = match which {
+            Selection::One(id) => match self.catalog.follow_up(*id).await? {
+                Some(row) => row.hook,
+                None => return Ok(0),
+            },
+            Selection::DeadOf(hook) => hook.clone(),
+        };
+        if !self.configured().contains_key(&hook) {
+            return Err(RetryError::NotConfigured(hook));
+        }
+        Ok(self.catalog.retry(which, Timestamp::now()).await?)
     }
 
     /// Removes them. Gives how many; what runs is left alone.

@@ -23,6 +23,11 @@ pub(super) enum Failure {
     Panic(String),
     #[error("it took longer than {}", humantime::format_duration(*.0))]
     Timeout(Duration),
+    #[error(
+        "as many calls of it as may be under way ({at_once}) were all the time for {}",
+        humantime::format_duration(*.patience)
+    )]
+    Busy { at_once: usize, patience: Duration },
     #[error("there is no plugin of that name for this stage")]
     Missing,
     #[error("the gateway is stopping")]
@@ -34,7 +39,7 @@ impl Failure {
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Failure::Plugin(error) => error.retryable,
-            Failure::Panic(_) | Failure::Timeout(_) | Failure::Stopping => true,
+            Failure::Panic(_) | Failure::Timeout(_) | Failure::Busy { .. } | Failure::Stopping => true,
             Failure::Missing => false,
         }
     }

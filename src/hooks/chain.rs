@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidegate_plugin_sdk as sdk;
+use tidegate_plugin_sdk::{Plugin, Stage};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::call::{Effort, Failure, bounded, with_retries};
@@ -98,6 +100,10 @@ impl HookChain for Hooks {
         instance.is_some_and(|plugin| plugin.reads_content())
     }
 
+    fn at_once(&self, plugin: &str) -> Option<usize> {
+        self.find(plugin).and_then(|instance| instance.plugin.at_once())
+    }
+
     async fn follow_up(&self, hook: &HookUse<OnFollowUpFailure>, file: PublishedFile) -> FollowUpOutcome {
         let answer = match self.find(&hook.plugin).and_then(|instance| instance.post_assembly.clone()) {
             None => Err(Failure::Missing),
@@ -133,9 +139,10 @@ impl Hooks {
         let Announcement { collection, tenant, file_name, size, content_type } = file;
         let question =
             Arc::new(sdk::Announcement::new(new_id(), collection, tenant, file_name).with(*size, content_type.clone()));
-        let call = || {
+        let call = || async {
+            let _turn = self.turn(hook, &*plugin, collection, Stage::Admit).await?;
             let (plugin, question) = (plugin.clone(), question.clone());
-            bounded(hook.timeout, Effort::Small, async move { plugin.admit(&question).await })
+            bounded(hook.timeout, Effort::Small, async move { plugin.admit(&question).await }).await
         };
         with_retries(hook, call).await
     }
@@ -144,11 +151,24 @@ impl Hooks {
         let plugin = self.find(&hook.plugin).and_then(|instance| instance.validate.clone()).ok_or(Failure::Missing)?;
         let effort = if file.size <= ON_THE_SPOT { Effort::Small } else { Effort::Large };
         let id = new_id();
-        let call = || {
+        let call = || async {
+            let _turn = self.turn(hook, &*plugin, &file.collection, Stage::Validate).await?;
             let (plugin, file) = (plugin.clone(), HandedFile::candidate(file.clone(), &id));
-            bounded(hook.timeout, effort, async move { plugin.validate(&file).await })
+            bounded(hook.timeout, effort, async move { plugin.validate(&file).await }).await
         };
         with_retries(hook, call).await
+    }
+
+    /// Waits until a call may begin, where the plugin has a bound.
+    async fn turn<F>(
+        &self,
+        hook: &HookUse<F>,
+        plugin: &(impl Plugin + ?Sized),
+        collection: &str,
+        stage: Stage,
+    ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        let Some(at_once) = plugin.at_once() else { return Ok(None) };
+        self.turns.take((&hook.plugin, collection, stage), at_once, hook.timeout).await.map(Some)
     }
 }
 
@@ -203,6 +223,10 @@ impl Failure {
                 "hook-timeout",
                 format!("the {what} `{plugin}` took longer than {}", humantime::format_duration(*timeout)),
             ),
+            Failure::Busy { patience, .. } => {
+                let waited = humantime::format_duration(*patience);
+                ("hook-busy", format!("the {what} `{plugin}` had no time for it within {waited}; send it again later"))
+            }
             _ => ("hook-failed", format!("the {what} `{plugin}` could not be carried out")),
         }
     }

@@ -130,16 +130,26 @@ struct Test {
     does: Does,
     calls: AtomicUsize,
     closed: Arc<Notify>,
+    at_once: Option<usize>,
 }
 
 fn plugin(does: Does) -> Arc<Test> {
-    Arc::new(Test { does, calls: AtomicUsize::new(0), closed: Arc::default() })
+    Arc::new(Test { does, calls: AtomicUsize::new(0), closed: Arc::default(), at_once: None })
+}
+
+/// One call of each use at a time.
+fn narrow(does: Does) -> Arc<Test> {
+    Arc::new(Test { does, calls: AtomicUsize::new(0), closed: Arc::default(), at_once: Some(1) })
 }
 
 #[async_trait]
 impl Plugin for Test {
     async fn close(&self) {
         self.closed.notify_one();
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        self.at_once
     }
 }
 
@@ -296,6 +306,49 @@ async fn past_its_deadline_a_call_is_dropped_and_the_file_rejected() {
         assert_eq!(issues[0].message, "the check `hangs` took longer than 50ms");
         dropped.notified().await;
     }
+}
+
+/// The first never ends by itself; the one behind it begins when its deadline has ended it, and has all of its own.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_his_turn_has_not_begun() {
+    let hanging = narrow(Does::Hang(Arc::default()));
+    let hooks = hooks([("hangs", hanging.clone())]);
+    let (hasty, patient, file) = ([impatient("hangs")], [hook("hangs")], candidate("x"));
+    let began = tokio::time::Instant::now();
+    let (first, second) = tokio::join!(hooks.validate(&hasty, &file), hooks.validate(&patient, &file));
+    assert_eq!([codes(&first), codes(&second)], [["hook-timeout"], ["hook-timeout"]]);
+    assert!(began.elapsed() >= Duration::from_millis(50 + 60_000), "{:?}", began.elapsed());
+    assert_eq!(hanging.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_does_not_come_within_the_deadline_is_told_as_such() {
+    let hanging = narrow(Does::Hang(Arc::default()));
+    let hooks = hooks([("hangs", hanging.clone())]);
+    let (patient, hasty, file) = ([hook("hangs")], [impatient("hangs")], candidate("x"));
+    let (_, second) = tokio::join!(hooks.validate(&patient, &file), hooks.validate(&hasty, &file));
+    assert_eq!((codes(&second), hanging.calls.load(Ordering::SeqCst)), (vec!["hook-busy"], 1));
+    let Verdict::Reject(issues) = second else { unreachable!("it has a code") };
+    assert_eq!(issues[0].message, "the check `hangs` had no time for it within 50ms; send it again later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_collection_and_no_stage_takes_the_turns_of_another() {
+    let hanging = narrow(Does::Hang(Arc::default()));
+    let hooks = hooks([("hangs", hanging.clone())]);
+    let (uses, file) = ([hook("hangs")], candidate("x"));
+    let other = Candidate { collection: "other".to_owned(), ..file.clone() };
+    let admissions = [hook("hangs")];
+    let began = tokio::time::Instant::now();
+    let (here, there, admitted) = tokio::join!(
+        hooks.validate(&uses, &file),
+        hooks.validate(&uses, &other),
+        hooks.admit(&admissions, announcement())
+    );
+    assert_eq!([codes(&here), codes(&there)], [["hook-timeout"], ["hook-timeout"]]);
+    assert!(matches!(admitted, Admission::Deny(_)));
+    assert_eq!((began.elapsed().as_secs(), hanging.calls.load(Ordering::SeqCst)), (60, 3));
+    assert_eq!(hooks.at_once("hangs"), Some(1), "by which follow-ups are kept back");
 }
 
 /// A plugin that never awaits cannot be stopped, but whoever waits for it hears in time.

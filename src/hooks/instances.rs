@@ -13,6 +13,7 @@ use tidegate_plugin_sdk::{Plugin, PluginError, Stage};
 
 use super::config::{Options, PluginConfig};
 use super::registry::{self, Instance};
+use super::turns::Turns;
 use crate::collection::Collection;
 use crate::to_the_end::words_of;
 
@@ -23,6 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The hooks of one configuration. Dropping it closes the instances, as soon as no call is under way.
 pub struct Hooks {
     instances: HashMap<Arc<str>, Instance>,
+    pub(super) turns: Turns,
 }
 
 /// Why the hooks of a configuration cannot be built.
@@ -65,12 +67,12 @@ impl Hooks {
                 }
             }
         }
-        if errors.is_empty() { Ok(Self { instances }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { instances, turns: Turns::default() }) } else { Err(errors) }
     }
 
     #[cfg(test)]
     pub(super) fn of(instances: impl IntoIterator<Item = (Arc<str>, Instance)>) -> Self {
-        Self { instances: instances.into_iter().collect() }
+        Self { instances: instances.into_iter().collect(), turns: Turns::default() }
     }
 
     pub(super) fn find(&self, plugin: &str) -> Option<&Instance> {

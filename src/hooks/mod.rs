@@ -6,7 +6,8 @@
 //!
 //! - [`config`]: `[plugin.NAME]`, `[hooks]`; `registry`: the plugins that are compiled in
 //! - `instances`: the plugins of one configuration, built and closed together
-//! - `chain`: the uses of a collection at each stage; `call`: one call, bounded; `file`: what it is given
+//! - `chain`: the uses of a collection at each stage; `call`: one call, bounded; `turns`: how many at the same time; `file`: what it
+//!   is given
 
 mod call;
 mod chain;
@@ -14,6 +15,7 @@ pub mod config;
 mod file;
 mod instances;
 mod registry;
+mod turns;
 
 pub use instances::{BuildError, Hooks};
 pub use registry::built_in_plugins;

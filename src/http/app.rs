@@ -15,12 +15,13 @@ use super::api::{self, Serving};
 use super::config::{Deadlines, ServerConfig};
 use super::errors::{Errors, panic_text};
 use super::guard::{Guard, Verdict};
-use super::health::{HealthApi, Readiness};
+use super::health::{self, HealthApi, Readiness};
 use super::incoming::BodyWatch;
 use super::openapi::{Document, DocumentBuilder, DocumentConflict};
 use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::routes::Routes;
+use crate::auth::config::Anonymous;
 
 const DESCRIPTION: &str = include_str!("description.md");
 
@@ -30,6 +31,8 @@ const DEFAULT_URL: &str = "http://localhost:8000";
 pub struct App {
     routes: BoxEndpoint<'static>,
     guard: Guard,
+    /// Whether requests without credentials are served, and there are no others yet.
+    is_open: bool,
     errors: Errors,
     pub(super) deadlines: Deadlines,
 }
@@ -76,14 +79,16 @@ impl App {
         serving: &Serving,
         readiness: Arc<dyn Readiness>,
         config: &ServerConfig,
+        anonymous: Anonymous,
     ) -> Result<Self, AssemblyError> {
         let (routes, _) = routes(serving, readiness, config.public_url.as_ref().map(|url| url.as_str()))?;
-        Ok(Self::new(routes, Errors(api::SHAPES), config))
+        let is_open = anonymous != Anonymous::Nowhere;
+        Ok(Self { is_open, ..Self::new(routes, Errors(api::SHAPES), config) })
     }
 
     /// `routes` come from [`super::routes::Routes::build`].
     pub fn new(routes: BoxEndpoint<'static>, errors: Errors, config: &ServerConfig) -> Self {
-        Self { routes, guard: Guard::new(config), errors, deadlines: config.deadlines.clone() }
+        Self { routes, guard: Guard::new(config), is_open: true, errors, deadlines: config.deadlines.clone() }
     }
 
     /// The answer, whatever happens.
@@ -95,6 +100,11 @@ impl App {
             Verdict::Preflight(response) => return response,
             Verdict::Refuse(refusal) => return self.errors.render(path, id, refusal),
         };
+        if !self.is_open && !health::PATHS.contains(&path) {
+            let mut response = self.errors.render(path, id, no_anonymous());
+            cors.apply(response.headers_mut());
+            return response;
+        }
         request.set_data(id.clone());
         let mut response = match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
@@ -111,6 +121,11 @@ impl App {
         cors.apply(response.headers_mut());
         response
     }
+}
+
+fn no_anonymous() -> Refusal {
+    let message = "this gateway serves no requests without credentials (`anonymous = \"nowhere\"` in its `[auth]`)";
+    Refusal::new(StatusCode::FORBIDDEN, message)
 }
 
 fn stalled() -> Refusal {

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use super::typed::Json;
 
+/// Supervisors have no credentials.
+pub const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// What the gateway looks at to say whether it is ready.
 #[async_trait]
 pub trait Readiness: Send + Sync + 'static {

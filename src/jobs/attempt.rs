@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::backoff::{RETRY_AFTER, RETRY_AFTER_AT_MOST};
+use super::backoff::{RETRY_AFTER, RETRY_AFTER_AT_MOST, jittered};
 use super::{Backoff, Handler, Job, Outcome, Queue};
 use crate::fault::Fault;
 
@@ -75,7 +75,8 @@ impl Attempt {
             Outcome::Retry { reason, after } => match self.backoff.wait_after(self.job.attempt) {
                 None => self.give_up(reason).await,
                 Some(wait) => {
-                    let wait = wait.max(after.unwrap_or_default());
+                    // All that failed together was told the same `after`.
+                    let wait = wait.max(after.map(jittered).unwrap_or_default());
                     let Job { kind, subject, attempt, .. } = &self.job;
                     tracing::warn!(%kind, subject, attempt, attempts, ?wait, %reason, "owed work is put off");
                     Fate::PutOff { wait, reason }

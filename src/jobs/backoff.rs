@@ -27,7 +27,7 @@ impl Backoff {
     /// How long to wait after this attempt; nothing after the last one.
     pub fn wait_after(&self, attempt: u32) -> Option<Duration> {
         let index = usize::try_from(attempt.max(1) - 1).ok()?;
-        self.0.get(index).map(|wait| wait.mul_f64(1.0 + JITTER * random()))
+        self.0.get(index).map(|wait| jittered(*wait))
     }
 
     /// The wait before giving up is tried again: the longest there is.
@@ -41,6 +41,11 @@ impl Default for Backoff {
     fn default() -> Self {
         Self::new([1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600].map(Duration::from_secs))
     }
+}
+
+/// So long, or a little longer.
+pub(super) fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + JITTER * random())
 }
 
 /// From 0 up to 1: the standard library's hashers are keyed at random, which is random enough for jitter.

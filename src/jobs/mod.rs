@@ -50,7 +50,8 @@ pub struct Job {
 pub enum Outcome {
     /// The work is done; its row goes now, if it has not gone in the transaction that did the work.
     Done,
-    /// Another attempt can succeed, after the next wait and not before `after`. After the last one this is [`Outcome::GiveUp`].
+    /// Another attempt can succeed, after the next wait and not before `after` (a little later, so that what failed
+    /// together does not come back together). After the last one this is [`Outcome::GiveUp`].
     Retry { reason: String, after: Option<Duration> },
     /// No attempt can succeed.
     GiveUp { reason: String },

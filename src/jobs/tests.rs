@@ -422,9 +422,9 @@ async fn an_outcome_can_ask_for_a_longer_wait_but_for_no_shorter_one() {
     let began = Instant::now();
     next(&mut heard).await;
     next(&mut heard).await;
-    assert!((50..52).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!((50..62).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     next(&mut heard).await;
-    assert!((150..173).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!((150..183).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -393,3 +393,33 @@ def test_a_command_that_does_not_exist_is_refused_where_it_stands(tmp_path):
         assert result.returncode == 78, result.stdout
         column = len("   command = ") + 1
         assert f"config.toml:{line + 1}:{column}\n" in result.stdout and what in result.stdout, result.stdout
+
+
+def test_a_follow_up_that_waits_for_its_turn_has_not_begun(make_gateway, tmp_path):
+    """All of them together take longer than one may: each is carried out all the same, at its first attempt."""
+    slow = shell(f"sleep 0.5; echo >> {tmp_path}/runs", at_once=2)
+    uses = {"post_assembly": [use("slow", timeout="3s", retry=["10ms"])]}
+    gateway = configure(make_gateway(), {"slow": slow}, societes=uses).start()
+    for number in range(20):
+        assert upload(gateway, "a", f"x_{number}.json", b"1").status_code == 200
+    wait_for_state(gateway, "societes/slow", done=20, dead=0, owed=0, running=0)
+    assert {entry["attempts"] for entry in follow_ups(gateway, state="done")} == {1}
+    assert (tmp_path / "runs").read_text() == "\n" * 20
+
+
+def test_what_hangs_in_one_use_holds_up_no_other_use_of_the_same_instance(make_gateway):
+    """Not a check, and not what another collection owes."""
+    script = """case "$(cat)" in *'"stage":"post_assembly"'*'"collection":"societes"'*) sleep 1000 ;; esac"""
+    once = {"timeout": "60s", "retry": []}
+    uses = {
+        "societes": {"validate": ["json", use("program", timeout="30s")], "post_assembly": [use("program", **once)]},
+        "largefiles": {"post_assembly": [use("program", **once)]},
+    }
+    gateway = configure(make_gateway(), {"program": shell(script, at_once=1)}, **uses).start()
+    for number in range(3):
+        assert upload(gateway, "a", f"x_{number}.json", b"1").status_code == 200
+    wait_for_state(gateway, "societes/program", running=1, owed=2, dead=0, done=0)
+    assert upload(gateway, "a", "x_3.json", b"1").status_code == 200
+    in_chunks(gateway, "demo", "film.mp4", b"x" * 100)
+    wait_for_state(gateway, "largefiles/program", done=1, owed=0, running=0, dead=0)
+    wait_for_state(gateway, "societes/program", running=1, owed=3, dead=0, done=0)

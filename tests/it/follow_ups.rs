@@ -45,6 +45,10 @@ impl HookChain for Told {
         plugin != "blind"
     }
 
+    fn at_once(&self, _: &str) -> Option<usize> {
+        None
+    }
+
     async fn follow_up(&self, _: &HookUse<OnFollowUpFailure>, file: PublishedFile) -> FollowUpOutcome {
         let content = match &file.content {
             Some(content) => content.read_at(0, file.size as usize).await.unwrap().to_vec(),

@@ -36,7 +36,8 @@ pub struct Config {
     pub reject_exit_codes: Vec<u8>,
     /// Exit codes from 1 to 255 that say "not now, try again later".
     pub retry_exit_codes: Vec<u8>,
-    /// So many commands of this instance run at the same time, from 1 to 1000. Others wait, within the deadline of the use.
+    /// So many commands run at the same time for each use of this instance (a collection's, at one stage), from 1 to 1000. Others wait for
+    /// their turn: a follow-up in the list of what is owed; a file that is checked as long as the use's `timeout`, which begins anew then.
     pub at_once: usize,
     /// So much memory of its own (data, heap, stacks of threads) each process of the command may have. Linux.
     pub max_memory: ByteSize,

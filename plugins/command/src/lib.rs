@@ -6,12 +6,12 @@ mod content;
 mod folder;
 mod leader;
 mod limits;
+mod places;
 mod program;
 mod run;
 mod stragglers;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use answer::{Answer, for_the_log, rejection};
@@ -19,6 +19,7 @@ pub use config::{Config, Environment};
 use content::Content;
 use folder::{CONTENT, HOME};
 use limits::Limits;
+use places::Places;
 use program::Program;
 use run::Run;
 use serde::Serialize;
@@ -28,7 +29,7 @@ use tidegate_plugin_sdk::{
     Admission, Admit, Announcement, Build, ErrorKind, FileHandle, FollowUp, OptionIssue, Plugin, PluginError,
     PostAssembly, Publication, Stage, Validate, Verdict, async_trait,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 /// How long the end of the gateway waits for the last folders to be removed.
@@ -39,7 +40,7 @@ pub struct Command {
     config: Config,
     program: Program,
     temp_dir: PathBuf,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// A question as the command reads it.
@@ -63,8 +64,11 @@ struct Heard {
 impl Plugin for Command {
     /// There is no run any more, but perhaps a folder that is still being removed.
     async fn close(&self) {
-        let all = u32::try_from(self.config.at_once).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(LAST_REMOVALS, self.places.acquire_many(all)).await;
+        let _ = tokio::time::timeout(LAST_REMOVALS, self.places.all_free()).await;
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        Some(self.config.at_once)
     }
 }
 
@@ -89,7 +93,7 @@ impl Build for Command {
             Program::find(&config.command, base, config.search()).map_err(|message| wrong("command", message))?;
         let temp_dir = config.temp_dir(base).map_err(|error| wrong("temp_dir", error.to_string()))?;
         folder::sweep(&temp_dir);
-        let places = Arc::new(Semaphore::new(config.at_once));
+        let places = Places::new(config.at_once);
         Ok(Self { config, program, temp_dir, places })
     }
 }
@@ -99,7 +103,11 @@ impl Admit for Command {
     async fn admit(&self, file: &Announcement) -> Result<Admission, PluginError> {
         let Announcement { id, collection, tenant, file_name, .. } = file;
         let span = tracing::info_span!("command", stage = "admit", id, collection, tenant, file_name);
-        async { self.ask(Question::admit(file), None).await?.read(Answer::admission) }.instrument(span).await
+        let asked = async {
+            let place = self.places.take(Stage::Admit, collection).await?;
+            self.ask(Question::admit(file), None, place).await?.read(Answer::admission)
+        };
+        asked.instrument(span).await
     }
 }
 
@@ -109,7 +117,8 @@ impl Validate for Command {
         let metadata = file.metadata();
         let span = span("validate", metadata);
         let asked = async {
-            let heard = self.ask(Question::validate(metadata), self.content_of(file)).await?;
+            let place = self.places.take(Stage::Validate, &metadata.collection).await?;
+            let heard = self.ask(Question::validate(metadata), self.content_of(file), place).await?;
             // Not an error, for which a hook may be set to accept: what would be accepted is not what came.
             match heard.is_spoiled {
                 true => Ok(rejection("command-changed-file", "the check changed the file while it looked at it")),
@@ -127,7 +136,8 @@ impl PostAssembly for Command {
         let span = span("post_assembly", metadata);
         let asked = async {
             let question = Question::post_assembly(metadata, publication);
-            let heard = self.ask(question, self.content_of(file)).await?;
+            let place = self.places.take(Stage::PostAssembly, &metadata.collection).await?;
+            let heard = self.ask(question, self.content_of(file), place).await?;
             match heard.is_spoiled {
                 true => Ok(FollowUp::give_up("the command changed the published file")),
                 false => heard.read(Answer::follow_up),
@@ -150,15 +160,18 @@ impl Command {
         self.config.content.then_some(file)
     }
 
-    async fn ask(&self, question: Question<'_>, file: Option<&dyn FileHandle>) -> Result<Heard, PluginError> {
+    async fn ask(
+        &self,
+        question: Question<'_>,
+        file: Option<&dyn FileHandle>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Heard, PluginError> {
         if file.is_none() && self.program.wants_path() {
             let context = format!("an argument has {} in it, and there is no content at this stage", program::PATH);
             return Err(PluginError::permanent(ErrorKind::Config, context));
         }
         let broken = |context: &str| PluginError::permanent(ErrorKind::Internal, context);
-        let permit = self.places.clone().acquire_owned().await;
-        let permit = permit.map_err(|error| broken("the instance is closed").caused_by(error))?;
-        let run = Run::prepare(self.temp_dir.clone(), permit).await?;
+        let run = Run::prepare(self.temp_dir.clone(), place).await?;
         let folder = run.folder().join(CONTENT);
         let content = match file {
             Some(file) => Some(Content::provide(file, &folder).await?),

@@ -34,7 +34,7 @@ struct Remains {
     leader: Option<Leader>,
     folder: Folder,
     /// The next may run when nothing of this one does.
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What came of a run.
@@ -49,10 +49,10 @@ pub struct Ended {
 
 impl Run {
     /// Makes the private folder of a run below `root`.
-    pub async fn prepare(root: PathBuf, permit: OwnedSemaphorePermit) -> Result<Self, PluginError> {
+    pub async fn prepare(root: PathBuf, place: OwnedSemaphorePermit) -> Result<Self, PluginError> {
         let made = blocking(move || {
             let folder = Folder::create(&root)?;
-            Ok::<_, io::Error>(Remains { leader: None, folder, _permit: permit })
+            Ok::<_, io::Error>(Remains { leader: None, folder, _place: place })
         });
         let remains = made.await?.map_err(|error| {
             PluginError::retryable(ErrorKind::Internal, "make a private folder for the command").caused_by(error)

@@ -15,6 +15,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// Lets go of what the instance holds: connections, child processes, what was not sent yet. Called once, when no
     /// call is under way and none will come; not called when the gateway is killed, so nothing may depend on it.
     async fn close(&self) {}
+
+    /// How many calls of one use (a collection's, at one stage) may be under way at the same time; `None` is as many as come. Who waits for
+    /// his turn waits in the gateway, where that costs a call nothing of its deadline, nor a follow-up one of its attempts. It never changes.
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Something that is wrong with an instance's options.

@@ -133,6 +133,9 @@ pub trait HookChain: Send + Sync + 'static {
     /// Whether a plugin needs the content to follow a publication up.
     fn reads_content(&self, plugin: &str) -> bool;
 
+    /// How many attempts of one use of a plugin may be under way at the same time; `None` is as many as come.
+    fn at_once(&self, plugin: &str) -> Option<usize>;
+
     /// One attempt of one use.
     async fn follow_up(&self, hook: &HookUse<OnFollowUpFailure>, file: PublishedFile) -> FollowUpOutcome;
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
+use tidegate::auth::config::Anonymous;
 use tidegate::catalog::config::Durability;
 use tidegate::catalog::{OpenError, Sqlite};
 use tidegate::collection::{
@@ -133,6 +134,10 @@ impl HookChain for HeldValidation {
 
     fn reads_content(&self, _plugin: &str) -> bool {
         false
+    }
+
+    fn at_once(&self, _plugin: &str) -> Option<usize> {
+        None
     }
 
     async fn follow_up(&self, _hook: &HookUse<OnFollowUpFailure>, _file: PublishedFile) -> FollowUpOutcome {
@@ -320,7 +325,7 @@ async fn serve(handle: &GatewayHandle) -> (SocketAddr, CancellationToken, JoinHa
     let address = listeners.addresses()[0];
     let stop = CancellationToken::new();
     let serving = Serving::new(handle.clone(), stop.clone());
-    let site = Site::new(App::assemble(&serving, Arc::new(AlwaysReady), &config).unwrap());
+    let site = Site::new(App::assemble(&serving, Arc::new(AlwaysReady), &config, Anonymous::Everywhere).unwrap());
     let ended = tokio::spawn(server::serve(listeners, site, config.max_connections, stop.clone()));
     (address, stop, ended)
 }

@@ -216,7 +216,8 @@ pub struct HookRefusals;
 impl Refusals for HookRefusals {
     type Body = Problem;
     const CONTENT_TYPE: &'static str = "application/problem+json";
-    const ANSWERS: &'static [(u16, &'static str)] = &[BAD_PARAMETER, (404, "There is no such hook."), UNAVAILABLE];
+    const ANSWERS: &'static [(u16, &'static str)] =
+        &[BAD_PARAMETER, (404, "There is no such hook."), (409, "The hook is not configured any more."), UNAVAILABLE];
 }
 
 pub struct OneRefusals;
@@ -224,8 +225,12 @@ pub struct OneRefusals;
 impl Refusals for OneRefusals {
     type Body = Problem;
     const CONTENT_TYPE: &'static str = "application/problem+json";
-    const ANSWERS: &'static [(u16, &'static str)] =
-        &[BAD_PARAMETER, (404, "There is no such follow-up."), (409, "An attempt is under way."), UNAVAILABLE];
+    const ANSWERS: &'static [(u16, &'static str)] = &[
+        BAD_PARAMETER,
+        (404, "There is no such follow-up."),
+        (409, "An attempt is under way, or the hook is not configured any more."),
+        UNAVAILABLE,
+    ];
 }
 
 pub fn examples(document: &mut Value) {

@@ -11,6 +11,7 @@ use self::messages::{
     OneRefusals,
 };
 use super::{Api, Serving};
+use crate::follow_ups::RetryError;
 use crate::follow_ups::port::{Filter, FollowUpId, HookName, Selection};
 use crate::http::refusal::Refusal;
 use crate::http::typed::{Json, Nullable, Refused};
@@ -83,7 +84,7 @@ impl AdminApi {
         plugin: Path<String>,
     ) -> Result<Json<Count>, Refused<HookRefusals>> {
         let which = self.dead_of(&collection, &plugin).await?;
-        Ok(Json(Count { count: self.follow_ups().retry(&which).await? }))
+        Ok(Json(Count { count: self.follow_ups().retry(&which).await.map_err(not_retried)? }))
     }
 
     /// Discard a hook's dead letters
@@ -144,7 +145,7 @@ impl AdminApi {
         /// Its id.
         id: Path<i64>,
     ) -> Result<Json<Count>, Refused<OneRefusals>> {
-        match self.follow_ups().retry(&Selection::One(FollowUpId(id.0))).await? {
+        match self.follow_ups().retry(&Selection::One(FollowUpId(id.0))).await.map_err(not_retried)? {
             0 => Err(self.unchanged(id.0).await)?,
             count => Ok(Json(Count { count })),
         }
@@ -177,6 +178,13 @@ fn hook_name(hook: Option<&str>) -> Result<Option<HookName>, Refusal> {
         })
     };
     hook.map(parse).transpose()
+}
+
+fn not_retried(error: RetryError) -> Refusal {
+    match error {
+        RetryError::Fault(fault) => fault.into(),
+        RetryError::NotConfigured(_) => Refusal::new(StatusCode::CONFLICT, error.to_string()),
+    }
 }
 
 fn no_such_follow_up(id: i64) -> Refusal {
