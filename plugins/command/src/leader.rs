@@ -25,6 +25,7 @@ pub struct Leader {
 
 impl Leader {
     pub fn start(command: &mut Command, limits: &Limits) -> io::Result<Self> {
+        // A group, and no session of its own: by that `orphans` knows it from what others left.
         let child = command.process_group(0).kill_on_drop(true).spawn()?;
         let number = child.id().and_then(|number| i32::try_from(number).ok()).and_then(Pid::from_raw);
         let group = number.ok_or_else(|| io::Error::other("the process has no number"))?;

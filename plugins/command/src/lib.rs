@@ -6,6 +6,8 @@ mod content;
 mod folder;
 mod leader;
 mod limits;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod places;
 mod program;
 mod run;

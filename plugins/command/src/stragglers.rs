@@ -26,6 +26,7 @@ mod linux {
 
     use super::MARK;
     use crate::leader::reap;
+    use crate::orphans::Orphans;
 
     const MOST_ROUNDS: usize = 500;
     /// A process that is just becoming another program has no environment for a moment, so one look is not enough.
@@ -38,9 +39,10 @@ mod linux {
     /// Kills all processes that belong to the run with this folder, until none is left. It takes some milliseconds.
     pub fn end(folder: &Path) {
         let mark = [MARK.as_bytes(), b"=", folder.as_os_str().as_encoded_bytes()].concat();
+        let orphans = Orphans::of_the_gateway();
         let mut quiet = 0;
         for _ in 0..MOST_ROUNDS {
-            quiet = if is_quiet(folder, &mark) { quiet + 1 } else { 0 };
+            quiet = if is_quiet(folder, &mark, orphans.as_ref()) { quiet + 1 } else { 0 };
             if quiet == QUIET_ROUNDS {
                 return;
             }
@@ -49,8 +51,8 @@ mod linux {
         tracing::warn!(folder = %folder.display(), "processes that a command left behind cannot be killed");
     }
 
-    /// Whether there was nobody to kill.
-    fn is_quiet(folder: &Path, mark: &[u8]) -> bool {
+    /// Whether there was nobody to kill. Orphans that ended by themselves are reaped on the way.
+    fn is_quiet(folder: &Path, mark: &[u8], orphans: Option<&Orphans>) -> bool {
         let Ok(processes) = File::open("/proc") else { return true };
         let mut buffer = [MaybeUninit::uninit(); LIST];
         let mut entries = RawDir::new(processes, &mut buffer);
@@ -58,7 +60,15 @@ mod linux {
         let (mut environment, mut killed) = (Vec::with_capacity(64 << 10), Vec::new());
         while let Some(Ok(entry)) = entries.next() {
             let number = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            killed.extend(number.and_then(|number| end_straggler(number, folder, mark, &mut environment)));
+            let Some(number) = number else { continue };
+            let about = Path::new("/proc").join(number.as_raw_nonzero().to_string());
+            // Neither a thread of the kernel nor a process that has ended or is another user's has a program that can be seen. That is
+            // most of the list, and to ask this first is several times as fast as all the rest.
+            if fs::read_link(about.join("exe")).is_ok() {
+                killed.extend(end_straggler(number, &about, folder, mark, &mut environment));
+            } else if let Some(orphans) = orphans {
+                orphans.reap(number, &about);
+            }
         }
         killed.iter().for_each(|process| reap(WaitId::PidFd(process.as_fd())));
         killed.is_empty()
@@ -66,18 +76,19 @@ mod linux {
 
     /// The process is held before it is looked at for good, so that no other one that gets its number is hit; and killed right then,
     /// before it forks once more.
-    fn end_straggler(number: Pid, folder: &Path, mark: &[u8], environment: &mut Vec<u8>) -> Option<OwnedFd> {
-        let about = Path::new("/proc").join(number.as_raw_nonzero().to_string());
-        // Neither a thread of the kernel nor a process that is gone or another user's has a program that can be seen. That is most of
-        // the list, and to ask this first is several times as fast as all the rest.
-        fs::read_link(about.join("exe")).ok()?;
-        if !is_meant(&about, folder, mark, environment) {
+    fn end_straggler(
+        number: Pid,
+        about: &Path,
+        folder: &Path,
+        mark: &[u8],
+        environment: &mut Vec<u8>,
+    ) -> Option<OwnedFd> {
+        if !is_meant(about, folder, mark, environment) {
             return None;
         }
         let process = pidfd_open(number, PidfdFlags::empty()).ok()?;
         // It may have ended by itself.
-        let is_killed =
-            is_meant(&about, folder, mark, environment) && pidfd_send_signal(&process, Signal::KILL).is_ok();
+        let is_killed = is_meant(about, folder, mark, environment) && pidfd_send_signal(&process, Signal::KILL).is_ok();
         is_killed.then_some(process)
     }
 
