@@ -30,6 +30,9 @@ pub struct Config {
     pub command: Vec<String>,
     /// Whether the command gets the content. Without it there is no `path`, and after a publication the file is not even opened.
     pub content: bool,
+    /// Whether the command always gets a copy of the content, and never a link to the file: for one in a sandbox, or with fewer privileges
+    /// than the gateway, which cannot follow the link. It takes as long and as much room as the file is large.
+    pub copy_content: bool,
     /// Environment variables of the command. It gets none of the gateway's own.
     pub environment: Environment,
     /// Exit codes from 1 to 255 that say no.
@@ -45,8 +48,8 @@ pub struct Config {
     pub max_output: ByteSize,
     /// The largest file that the command may write; one as large as the content it may always. Linux.
     pub max_file: ByteSize,
-    /// Where each run has its private folder, with a copy of the content if the storage is not on this machine. Without it, it is the
-    /// system's folder for temporary files.
+    /// Where each run has its private folder, with the copy of the content if there is one. Without it, it is the system's folder for
+    /// temporary files.
     pub temp_dir: Option<PathBuf>,
 }
 
@@ -65,6 +68,7 @@ impl Default for Config {
         Self {
             command: Vec::new(),
             content: true,
+            copy_content: false,
             environment: Environment::default(),
             reject_exit_codes: vec![65],
             retry_exit_codes: vec![75],
@@ -93,6 +97,9 @@ impl Config {
 
     pub(crate) fn issues(&self, base: &Path) -> Vec<OptionIssue> {
         let mut issues = self.issues_of_the_command(base);
+        if self.copy_content && !self.content {
+            issues.push(OptionIssue::new("copy_content", "has nothing to copy, as `content = false` says"));
+        }
         issues.extend(self.environment.0.iter().filter_map(|(name, value)| {
             let message = why_not_a_variable(name, value)?;
             Some(OptionIssue::new(format!("environment.{name}"), message))
@@ -193,13 +200,14 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
-        let wrong = "command = ['sh', '{path}']\ncontent = false\nreject_exit_codes = [0, 1]\nretry_exit_codes = [1]\nat_once = 0\n\
+        let wrong = "command = ['sh', '{path}']\ncontent = false\ncopy_content = true\nreject_exit_codes = [0, 1]\nretry_exit_codes = [1]\nat_once = 0\n\
             max_memory = '1 MiB'\nmax_output = '1 GiB'\ntemp_dir = '/no/such/folder'\n\
             [environment]\n'A=B' = ''\nNULL = \"a\\u0000b\"\nTIDEGATE_RUN = 'x'";
         assert_eq!(
             options_of(wrong),
             [
                 "command",
+                "copy_content",
                 "environment.A=B",
                 "environment.NULL",
                 "environment.TIDEGATE_RUN",

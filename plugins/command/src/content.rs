@@ -1,5 +1,6 @@
 //! How the content gets to the command: as a file with the name that it was sent under, which is a link to it where it lies on this
-//! machine, and else a copy.
+//! machine, and else a copy. The link leads to what the gateway has open (`/proc/…/fd/…`), and there only processes that may do all that
+//! the gateway may are let in; so for others it is always a copy.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -25,10 +26,10 @@ pub struct Content {
 }
 
 impl Content {
-    /// Puts the content into `folder`.
-    pub async fn provide(file: &dyn FileHandle, folder: &Path) -> Result<Self, PluginError> {
+    /// Puts the content into `folder`, as a copy in any case if `is_copy`.
+    pub async fn provide(file: &dyn FileHandle, folder: &Path, is_copy: bool) -> Result<Self, PluginError> {
         let path = folder.join(safe_name(&file.metadata().file_name));
-        let original = match file.local_path() {
+        let original = match file.local_path().filter(|_| !is_copy) {
             Some(original) => {
                 Some(link(original, &path).await.map_err(|error| PluginError::read("link to the content", error))?)
             }
@@ -109,17 +110,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..200_000_u32).map(|number| number as u8).collect();
         let file = MemoryFile::new("a.bin", bytes.clone()).in_pieces_of(7_001);
-        let content = Content::provide(&file, folder.path()).await.unwrap();
+        let content = Content::provide(&file, folder.path(), false).await.unwrap();
         assert_eq!(std::fs::read(&content.path).unwrap(), bytes);
         assert_eq!(content.path.metadata().unwrap().permissions().mode() & 0o777, 0o400);
         assert!(!content.is_changed().await);
 
         let folder = tempfile::tempdir().unwrap();
-        let error = Content::provide(&file.clone().breaking_at(100_000), folder.path()).await.unwrap_err();
+        let error = Content::provide(&file.clone().breaking_at(100_000), folder.path(), false).await.unwrap_err();
         assert_eq!((error.kind, error.retryable), (ErrorKind::Read, true));
         let folder = tempfile::tempdir().unwrap();
-        let error = Content::provide(&file.announced_as(200_001), folder.path()).await.unwrap_err();
+        let error = Content::provide(&file.announced_as(200_001), folder.path(), false).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Read);
+    }
+
+    #[tokio::test]
+    async fn a_copy_can_be_had_of_a_file_on_this_machine_too() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let original = elsewhere.path().join("0199c3");
+        std::fs::write(&original, "one").unwrap();
+        let file = MemoryFile::new("a.json", "one").at_path(&original);
+        let content = Content::provide(&file, folder.path(), true).await.unwrap();
+        assert!(content.path.symlink_metadata().unwrap().is_file());
+        assert_eq!(std::fs::read_to_string(&content.path).unwrap(), "one");
+        std::fs::write(&original, "two").unwrap();
+        assert!(!content.is_changed().await);
     }
 
     #[tokio::test]
@@ -128,7 +142,7 @@ mod tests {
         let original = elsewhere.path().join("0199c3");
         std::fs::write(&original, "one").unwrap();
         let file = MemoryFile::new("a.json", "one").at_path(&original);
-        let content = Content::provide(&file, folder.path()).await.unwrap();
+        let content = Content::provide(&file, folder.path(), false).await.unwrap();
         assert_eq!(content.path.file_name(), Some(OsStr::new("a.json")));
         assert_eq!(std::fs::read_to_string(&content.path).unwrap(), "one");
         std::fs::set_permissions(&original, PermissionsExt::from_mode(0o600)).unwrap();

@@ -176,7 +176,7 @@ impl Command {
         let run = Run::prepare(self.temp_dir.clone(), place).await?;
         let folder = run.folder().join(CONTENT);
         let content = match file {
-            Some(file) => Some(Content::provide(file, &folder).await?),
+            Some(file) => Some(Content::provide(file, &folder, self.config.copy_content).await?),
             None => None,
         };
         let path = content.as_ref().map(|content| content.path.as_path());

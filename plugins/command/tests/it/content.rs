@@ -164,6 +164,35 @@ async fn content_that_cannot_be_read_is_an_error() {
     assert_eq!(instance.note("ran"), "");
 }
 
+/// The sandbox is what everybody may use to do less than before: root has capabilities to lose, and others can become root of a namespace
+/// of users. Where the machine allows neither, the test fails.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_command_in_a_sandbox_gets_a_copy() {
+    let folder = TempDir::new().unwrap();
+    let stored = folder.path().join("0199c3a2");
+    let content = vec![b'x'; 3 << 20];
+    fs::write(&stored, &content).unwrap();
+    let open = fs::File::open(&stored).unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd());
+    let file = MemoryFile::new("a.bin", content).at_path(path);
+
+    let sandbox = match rustix::process::geteuid().is_root() {
+        true => ["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+        false => ["unshare", "--user", "--map-root-user"],
+    };
+    let script = "test $(wc -c < \"$1\") = 3145728 || exit 65";
+    let command = [&sandbox[..], &["/bin/sh", "-c", script, "sh", "{path}"]].concat();
+    let with_a_copy = instance(&command, |config| config.copy_content = true);
+    assert_eq!(with_a_copy.validate(&file).await.unwrap(), Verdict::Accept);
+    assert_eq!(with_a_copy.command.follow_up(&file, &publication("1")).await.unwrap(), FollowUp::Done);
+    with_a_copy.assert_clean();
+
+    let with_a_link = instance(&command, |_| {});
+    let verdict = with_a_link.validate(&file).await.unwrap();
+    assert!(matches!(verdict, Verdict::Reject(_)), "it can follow the link nowadays: say so in the README");
+}
+
 #[tokio::test]
 async fn a_check_that_writes_to_the_file_has_refused_it() {
     let folder = TempDir::new().unwrap();

@@ -44,7 +44,7 @@ fn the_configurations_of_the_readme_are_ones() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 5);
+    assert_eq!(seen, 6);
 }
 
 #[tokio::test]
