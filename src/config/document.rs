@@ -180,10 +180,17 @@ impl Document {
                 }
             }
             Value::String(_, text) if self.is_secret(path) => secrets.push(text.clone()),
+            // Written without quotes by mistake.
+            Value::Num(_, number) if self.is_secret(path) => {
+                secrets.extend(number.to_i128().map(|number| number.to_string()).filter(|text| text.len() >= SHORTEST));
+            }
             _ => {}
         }
     }
 }
+
+/// Shorter numbers are no secrets, and stand in many a message.
+const SHORTEST: usize = 4;
 
 /// Without the values: there are secrets among them.
 impl fmt::Debug for Document {

@@ -135,7 +135,8 @@ fn hide_secrets(table: &DeTable<'_>, source: &mut Source) {
     for (key, value) in table {
         match value.get_ref() {
             DeValue::Table(inner) => hide_secrets(inner, source),
-            DeValue::Array(_) | DeValue::String(_) if is_secret_name(key.get_ref()) => source.hide(value.span()),
+            _ if is_secret_name(key.get_ref()) => source.hide(value.span()),
+            DeValue::String(text) if has_password(text) => source.hide(value.span()),
             DeValue::Array(values) => {
                 for value in values.iter() {
                     if let DeValue::Table(inner) = value.get_ref() {
@@ -146,6 +147,12 @@ fn hide_secrets(table: &DeTable<'_>, source: &mut Source) {
             _ => {}
         }
     }
+}
+
+/// Whether it is a URL with a user in it.
+fn has_password(text: &str) -> bool {
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.is_some_and(|authority| authority.contains('@'))
 }
 
 /// Turns what the parser gave into what figment takes.

@@ -438,6 +438,10 @@ colour = "x"
 storage = "${file:endpoint}"
 path = "a"
 max_file_size = "${file:token}"
+[plugin.w]
+kind = "webhook"
+url = "https://user:passw0rd@host/"
+secrets = [13572468]
 "#;
     let bench = Bench::new(text);
     fs::write(bench.at("token"), "tok3n\n").unwrap();
@@ -445,12 +449,13 @@ max_file_size = "${file:token}"
     let diagnostics = load(&bench.options).unwrap_err();
     let said = format!("{diagnostics}{}", serde_json::to_string(&diagnostics).unwrap());
     assert!(diagnostics.count(Severity::Error) >= 3, "{said}");
+    let text = &text[..text.find("[plugin.w]").unwrap()];
     let good = text.replace("colour = \"x\"\n", "").replace("\nstorage = \"${file:endpoint}\"", "\nstorage = \"s\"");
     fs::write(bench.at("config.toml"), good.replace("max_file_size = \"${file:token}\"\n", "")).unwrap();
     let config = bench.config();
     assert_eq!(config.storages["s"].options["session_token"], "tok3n");
     let printed = format!("{said}{}{}{config:?}", config.show(), config.show_json());
-    for secret in ["hunter2", "tok3n", "s3cret"] {
+    for secret in ["hunter2", "tok3n", "s3cret", "passw0rd", "13572468"] {
         assert!(!printed.contains(secret), "{secret}: {printed}");
     }
 }
