@@ -4,124 +4,25 @@
 //! the other tells no lie.
 
 use crate::name::{TEXT, UNKNOWN, is_told};
+use crate::named::{self, CERTIFICATE, OLE, PEM, XML, ZIP};
 use crate::table::ELUSIVE;
 
-const ZIP: &str = "application/zip";
-const XML: &str = "application/xml";
-const OLE: &str = "application/x-ole-storage";
+const HTML: &str = "text/html";
+const SCRIPT: &str = "text/x-shellscript";
 const SQLITE: &str = "application/vnd.sqlite3";
-const PEM: &str = "application/x-pem-file";
-const CERTIFICATE: &str = "application/x-x509-ca-cert";
+const SVG: &str = "image/svg+xml";
+const XHTML: &str = "application/xhtml+xml";
 
 const DOCUMENT: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 const SHEET: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const PRESENTATION: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation";
 
-/// Types beside `text/…` and those with a suffix that are text.
-const TEXTUAL: &[&str] = &[
-    "application/ecmascript",
-    "application/graphql",
-    "application/javascript",
-    "application/json",
-    "application/json5",
-    "application/jsonl",
-    "application/ld+json",
-    "application/pgp-signature",
-    "application/sql",
-    "application/toml",
-    "application/typescript",
-    "application/x-bat",
-    "application/x-csh",
-    "application/x-httpd-php",
-    "application/x-javascript",
-    "application/x-latex",
-    "application/x-ndjson",
-    "application/x-perl",
-    "application/x-python",
-    "application/x-ruby",
-    "application/x-subrip",
-    "application/x-tcl",
-    "application/x-tex",
-    "application/x-yaml",
-    "application/xml",
-    "application/xml-dtd",
-    "application/yaml",
-    "audio/mpegurl",
-    "audio/scpls",
-    "audio/x-mpegurl",
-    "audio/x-scpls",
-    "image/x-portable-anymap",
-    "image/x-portable-bitmap",
-    "image/x-portable-graymap",
-    "image/x-portable-pixmap",
-    "image/x-xbitmap",
-    "image/x-xpixmap",
-    "model/obj",
-    "video/vnd.mpegurl",
-];
-
-/// Types that are built on another, which is what their first bytes tell.
-const BUILT_ON: &[(&str, &[&str])] = &[
-    (
-        ZIP,
-        &[
-            "application/java-archive",
-            "application/oxps",
-            "application/vnd.android.package-archive",
-            "application/vnd.apple.keynote",
-            "application/vnd.apple.numbers",
-            "application/vnd.apple.pages",
-            "application/vnd.google-earth.kmz",
-            "application/vnd.ms-xpsdocument",
-            "application/x-cbz",
-            "application/x-xpinstall",
-            "image/openraster",
-            "model/3mf",
-        ],
-    ),
-    (
-        OLE,
-        &[
-            "application/msword",
-            "application/vnd.ms-excel",
-            "application/vnd.ms-outlook",
-            "application/vnd.ms-powerpoint",
-            "application/vnd.ms-project",
-            "application/vnd.visio",
-            "application/x-ms-installer",
-            "application/x-msi",
-            "application/x-mspublisher",
-        ],
-    ),
-    (
-        "image/tiff",
-        &[
-            "image/x-adobe-dng",
-            "image/x-nikon-nef",
-            "image/x-nikon-nrw",
-            "image/x-pentax-pef",
-            "image/x-samsung-srw",
-            "image/x-sony-arw",
-        ],
-    ),
-    (
-        CERTIFICATE,
-        &[
-            "application/pkcs10",
-            "application/pkcs12",
-            "application/pkcs7-mime",
-            "application/pkcs7-signature",
-            "application/pkcs8",
-            "application/pkix-crl",
-            "application/x-pkcs12",
-            "application/x-pkcs7-certificates",
-        ],
-    ),
-    ("application/x-unix-archive", &["application/vnd.debian.binary-package"]),
-    ("audio/ogg", &["audio/opus", "audio/speex", "audio/vorbis", "video/ogg"]),
-    ("video/x-matroska", &["audio/x-matroska", "video/webm"]),
-    ("video/webm", &["audio/webm"]),
-    ("video/x-ms-asf", &["audio/x-ms-wma"]),
+/// Types that first bytes tell, or not, and then they tell what these are built on. What they never tell stands in its own table.
+const BUILT_ON: &[(&str, &str)] = &[
+    ("application/vnd.debian.binary-package", "application/x-unix-archive"),
+    ("audio/opus", "audio/ogg"),
+    ("image/openraster", ZIP),
+    ("video/webm", "video/x-matroska"),
 ];
 
 /// Types that programs use one for the other.
@@ -133,9 +34,11 @@ const FAMILIES: &[&[&str]] = &[
     &["audio/mpeg", "audio/flac", "audio/aac"],
 ];
 
-/// What HTML is written in, too.
-const WITH_HTML: &[&str] =
-    &["text/html", "application/xhtml+xml", "application/x-httpd-php", "text/markdown", "text/x-markdown"];
+/// Pages that a web server runs. They may begin as what they turn into.
+const OF_SERVERS: &[&str] = &["application/x-httpd-php", "application/x-jsp", "application/x-asp"];
+
+/// What HTML is written in beside these.
+const WITH_HTML: &[&str] = &[HTML, XHTML, "text/markdown", "application/hta"];
 
 /// Whether a content of which the first bytes tell `content` can be of the type `claimed`.
 pub fn agrees(content: &str, claimed: &str) -> bool {
@@ -144,8 +47,8 @@ pub fn agrees(content: &str, claimed: &str) -> bool {
     }
     match content {
         UNKNOWN => !is_seen(claimed),
-        "text/html" | "application/xhtml+xml" => WITH_HTML.contains(&claimed),
-        "image/svg+xml" => claimed == XML,
+        HTML | XHTML => WITH_HTML.contains(&claimed) || OF_SERVERS.contains(&claimed),
+        SVG => claimed == XML || OF_SERVERS.contains(&claimed),
         _ if is_plain(content) && may_be_text(claimed) => true,
         _ if is_container(content) && is_open(claimed) => true,
         PEM => is_built_on(claimed, CERTIFICATE) || are_family(content, claimed),
@@ -155,7 +58,19 @@ pub fn agrees(content: &str, claimed: &str) -> bool {
 
 /// Whether a content of which the first bytes tell `content` is taken for a `claimed`, because no first bytes tell that.
 pub fn counts_as(content: &str, claimed: &str) -> bool {
-    (matches!(content, TEXT | XML) && is_text(claimed)) || (base_of(claimed) == Some(content) && !is_told(claimed))
+    let is_untold = |base: &str| base_of(claimed) == Some(base) && !is_told(claimed);
+    match content {
+        TEXT | XML => is_text(claimed),
+        SCRIPT => runs(claimed),
+        PEM => is_untold(PEM) || is_untold(CERTIFICATE),
+        HTML | XHTML | SVG => runs(claimed) && agrees(content, claimed),
+        _ => is_untold(content),
+    }
+}
+
+/// Whether programs write such contents with each other's first bytes.
+pub fn are_family(one: &str, other: &str) -> bool {
+    FAMILIES.iter().any(|family| family.contains(&one) && family.contains(&other))
 }
 
 /// Whether there is a content that is, or counts as, `name`.
@@ -176,7 +91,7 @@ fn is_seen(name: &str) -> bool {
 
 /// Text that can be about anything.
 fn is_plain(content: &str) -> bool {
-    matches!(content, TEXT | XML | PEM | "text/x-shellscript")
+    matches!(content, TEXT | XML | PEM | SCRIPT)
 }
 
 /// What many programs keep their documents in, each under an extension of its own.
@@ -189,7 +104,8 @@ fn is_open(name: &str) -> bool {
     !can_be_seen(name) && !is_medium(name)
 }
 
-fn is_medium(name: &str) -> bool {
+/// Whether it is a picture, a sound, a film or a font by its name.
+pub fn is_medium(name: &str) -> bool {
     ["image/", "audio/", "video/", "font/"].iter().any(|top| name.starts_with(top))
 }
 
@@ -198,16 +114,16 @@ fn is_text(name: &str) -> bool {
     name.starts_with("text/")
         || name.starts_with("message/")
         || suffixes.iter().any(|suffix| name.ends_with(suffix))
-        || TEXTUAL.contains(&name)
+        || [TEXT, XML, PEM].iter().any(|base| name == *base || is_built_on(name, base))
+}
+
+fn runs(name: &str) -> bool {
+    named::find(name).is_some_and(|named| named.runs)
 }
 
 /// Whether it is text, or nothing is known against it. Windows calls CSV `application/vnd.ms-excel`.
 fn may_be_text(name: &str) -> bool {
     is_text(name) || name == "application/vnd.ms-excel" || is_open(name)
-}
-
-fn are_family(one: &str, other: &str) -> bool {
-    FAMILIES.iter().any(|family| family.contains(&one) && family.contains(&other))
 }
 
 /// Whether `name` is built on `base`, be it over others.
@@ -217,7 +133,10 @@ fn is_built_on(name: &str, base: &str) -> bool {
 
 /// What `name` is built on.
 fn base_of(name: &str) -> Option<&'static str> {
-    if let Some((base, _)) = BUILT_ON.iter().find(|(_, names)| names.contains(&name)) {
+    if let Some(named) = named::find(name) {
+        return Some(named.base);
+    }
+    if let Some((_, base)) = BUILT_ON.iter().find(|(built, _)| *built == name) {
         return Some(base);
     }
     if [DOCUMENT, SHEET, PRESENTATION].contains(&name) {

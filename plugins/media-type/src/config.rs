@@ -5,6 +5,7 @@ use tidegate_plugin_sdk::OptionIssue;
 use tidegate_plugin_sdk::schemars::{self, JsonSchema};
 
 use crate::agreement::can_be_seen;
+use crate::extension;
 use crate::name::{Pattern, UNKNOWN};
 use crate::table::TOLD;
 
@@ -33,6 +34,13 @@ impl Config {
         let mut issues = Vec::new();
         let allow = patterns("allow", &self.allow, &mut issues);
         let deny = patterns("deny", &self.deny, &mut issues);
+        for (denied, _) in deny.iter().filter(|(_, pattern)| is_only_declared(pattern)) {
+            let message = format!(
+                "`{denied}` is denied to nobody who declares something else, as no extension that is known here stands for it: deny what \
+                 such files are seen to be, as `text/plain` or `application/zip`, or leave it out"
+            );
+            issues.push(OptionIssue::new("deny", message));
+        }
         for (allowed, pattern) in &allow {
             if let Some((denied, _)) = deny.iter().find(|(_, denying)| denying.covers(pattern)) {
                 let message = format!("`{allowed}` is never allowed, as `deny` has `{denied}`: take one of them out");
@@ -65,6 +73,11 @@ fn can_match(pattern: &Pattern) -> bool {
         Pattern::Exact(name) => can_be_seen(name),
         Pattern::Beginning(_) => TOLD.iter().map(|told| told.name).chain([UNKNOWN]).any(|name| pattern.matches(name)),
     }
+}
+
+/// Whether nothing about a file says this but what its client declares.
+fn is_only_declared(pattern: &Pattern) -> bool {
+    matches!(pattern, Pattern::Exact(name) if name != UNKNOWN && !extension::stands_for(name))
 }
 
 #[cfg(test)]
@@ -117,6 +130,18 @@ mod tests {
                 assert!(matches!(&found[..], [(_, message)] if message.contains("would match nothing")), "{found:?}");
             }
         }
+    }
+
+    /// Who leaves the declaration out would pass.
+    #[test]
+    fn a_denied_type_that_only_a_client_can_tell_is_an_issue() {
+        for bad in ["text/x-made-up", "application/vnd.example+json", "application/vnd.example+zip"] {
+            let found = problems(&[], &[bad]);
+            assert!(matches!(&found[..], [(_, message)] if message.contains("no extension")), "{found:?}");
+            assert_eq!(problems(&[bad], &[]), [], "a file without an extension can be declared so");
+        }
+        let good = ["text/css", "application/rss+xml", "application/vnd.oasis.opendocument.graphics"];
+        assert_eq!(problems(&[], &good), []);
     }
 
     #[test]

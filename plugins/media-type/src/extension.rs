@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::agreement::{agrees, has_any_extension};
-use crate::name::parse;
-use crate::table::{OTHER_EXTENSIONS, TOLD};
+use crate::name::{aliases, is_told, parse};
+use crate::named::{self, NAMED};
+use crate::table::{OTHER_TYPES, TOLD};
 
 /// The extension of a name, in lower case. Windows leaves out dots and blanks at the end, so they hide nothing here.
 pub fn of(file_name: &str) -> Option<String> {
@@ -16,12 +17,22 @@ pub fn of(file_name: &str) -> Option<String> {
 /// The types of files with this extension; none where nobody knows it.
 pub fn types(extension: &str) -> Vec<String> {
     let told = TOLD.iter().filter(|told| told.extensions.contains(&extension)).map(|told| told.name);
-    let other = OTHER_EXTENSIONS.iter().filter(|(known, _)| *known == extension).flat_map(|(_, names)| names.iter());
-    let types: Vec<String> = told.chain(other.copied()).map(str::to_owned).collect();
+    let named = NAMED.iter().filter(|named| named.extensions.contains(&extension)).map(|named| named.name);
+    let other = OTHER_TYPES.iter().filter(|(known, _)| *known == extension).map(|(_, name)| *name);
+    let types: Vec<String> = told.chain(named).chain(other).map(str::to_owned).collect();
     if !types.is_empty() {
         return types;
     }
     mime_guess::from_ext(extension).iter_raw().filter_map(parse).collect()
+}
+
+/// Whether an extension is known that stands for the type `name`.
+pub fn stands_for(name: &str) -> bool {
+    let spellings = aliases(name).iter().copied().chain([name]);
+    let mut guessed = spellings.filter_map(mime_guess::get_mime_extensions_str).flatten();
+    is_told(name)
+        || named::find(name).is_some()
+        || guessed.any(|extension| types(extension).iter().any(|of| of == name))
 }
 
 /// Whether a file with this content can have an extension of these types.
@@ -58,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_in_lower_case() {
-        let known = TOLD.iter().flat_map(|told| told.extensions).chain(OTHER_EXTENSIONS.iter().map(|(known, _)| known));
+        let known = TOLD.iter().flat_map(|told| told.extensions).chain(NAMED.iter().flat_map(|named| named.extensions));
         assert!(known.into_iter().all(|extension| *extension == extension.to_lowercase()));
     }
 }

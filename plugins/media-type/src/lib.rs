@@ -5,6 +5,7 @@ mod config;
 mod detect;
 mod extension;
 mod name;
+mod named;
 mod table;
 
 use std::path::Path;
@@ -72,10 +73,7 @@ impl Validate for MediaType {
 impl MediaType {
     fn not_allowed(&self, content: &str, claims: &Claims) -> Option<Issue> {
         let is_denied = |name: &str| self.deny.iter().any(|pattern| pattern.matches(name));
-        let denied = [content]
-            .into_iter()
-            .chain(claims.all().filter(|claim| agreement::counts_as(content, claim)))
-            .find(|name| is_denied(name));
+        let denied = [content].into_iter().chain(claims.possible(content)).find(|name| is_denied(name));
         let problem = if let Some(denied) = denied {
             match denied == content {
                 true => format!("which is denied; {}", self.allowed()),
@@ -95,10 +93,7 @@ impl MediaType {
             || self.allow.iter().any(|pattern| match pattern {
                 Pattern::Beginning(_) => pattern.matches(content),
                 // A made-up `image/x` must not be let in by `image/*`, so what is only claimed must stand there in full.
-                Pattern::Exact(name) => {
-                    name == content
-                        || claims.leading().any(|claim| claim == name && agreement::counts_as(content, claim))
-                }
+                Pattern::Exact(name) => name == content || claims.certain(content).any(|claim| claim == name),
             })
     }
 
@@ -175,18 +170,34 @@ impl Claims {
         Self { declared, extension, named }
     }
 
-    fn all(&self) -> impl Iterator<Item = &str> {
-        let declared = match &self.declared {
-            Declared::Type(name) => Some(name.as_str()),
-            _ => None,
-        };
+    /// The extension's types: the file is known by its name from now on. Where that says nothing, the declared one.
+    fn leading(&self) -> impl Iterator<Item = &str> {
+        let declared = self.declared().filter(|_| self.named.is_empty());
         self.named.iter().map(String::as_str).chain(declared)
     }
 
-    /// The extension's types: the file is known by its name from now on. Where that says nothing, the declared one.
-    fn leading(&self) -> impl Iterator<Item = &str> {
-        let count = if self.named.is_empty() { 1 } else { self.named.len() };
-        self.all().take(count)
+    fn declared(&self) -> Option<&str> {
+        match &self.declared {
+            Declared::Type(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What a content that is seen to be `content` counts as beside that.
+    fn certain(&self, content: &str) -> impl Iterator<Item = &str> {
+        self.leading().filter(move |claim| agreement::counts_as(content, claim))
+    }
+
+    /// What it may be beside that, for all that can be known. An extension that is for what is seen leaves no doubt, where the bytes tell
+    /// the difference: an MP4 film in a `.mp4` is no sound, though sounds are called so, too.
+    fn possible(&self, content: &str) -> impl Iterator<Item = &str> {
+        let is_named_so = self.named.iter().any(|name| name == content);
+        let is_possible = move |claim: &str| {
+            agreement::counts_as(content, claim)
+                || (!is_named_so && claim != UNKNOWN && agreement::agrees(content, claim))
+        };
+        let declared = self.declared().filter(|claim| agreement::counts_as(content, claim));
+        self.leading().filter(move |claim| is_possible(claim)).chain(declared)
     }
 
     fn declared_in_words(&self) -> String {
@@ -205,4 +216,61 @@ fn issue(code: &str, message: String) -> Issue {
 /// A client's words, as they can stand in a message.
 fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::named::NAMED;
+    use crate::table::TOLD;
+
+    fn check(allow: &[&str], deny: &[&str]) -> MediaType {
+        let owned = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
+        let config = Config { allow: owned(allow), deny: owned(deny), ..Config::default() };
+        assert_eq!(MediaType::check(&config, Path::new(".")), []);
+        MediaType::build(config, Path::new(".")).unwrap()
+    }
+
+    fn named(extension: &str) -> Claims {
+        Claims::of(&Metadata::new("files", "", format!("a.{extension}"), 0))
+    }
+
+    /// Whether the entry takes and refuses files with such contents and names, each as its list has it.
+    fn works(entry: &str, content: &str, extension: &str) -> bool {
+        let claims = named(extension);
+        let is_refused = |check: MediaType| check.not_allowed(content, &claims).is_some();
+        !is_refused(check(&[entry], &[])) && is_refused(check(&[], &[entry]))
+    }
+
+    #[test]
+    fn each_name_in_the_tables_works_as_an_entry_with_each_extension_of_its_type() {
+        for named in NAMED {
+            for entry in named.aliases.iter().chain([&named.name]) {
+                assert!(!named.extensions.is_empty());
+                for extension in named.extensions {
+                    assert!(works(entry, named.base, extension), "{entry} .{extension}");
+                }
+            }
+        }
+        for told in TOLD {
+            for entry in told.aliases.iter().chain([&told.name]) {
+                assert!(!told.extensions.is_empty());
+                for extension in told.extensions {
+                    assert!(works(entry, told.name, extension), "{entry} .{extension}");
+                }
+            }
+        }
+    }
+
+    /// So no file that is taken without a list would be refused for how its type came about.
+    #[test]
+    fn each_type_in_the_tables_agrees_with_what_its_files_are_seen_to_be() {
+        let told = TOLD.iter().map(|told| (told.name, told.name, told.extensions));
+        for (content, name, extensions) in
+            NAMED.iter().map(|named| (named.base, named.name, named.extensions)).chain(told)
+        {
+            assert!(agreement::agrees(content, name), "{name}");
+            assert!(extensions.iter().all(|extension| extension::is_of(content, &named(extension).named)), "{name}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Names of media types: how they are read, and which of them are one type.
 
+use crate::named::NAMED;
 use crate::table::TOLD;
 
 /// What RFC 6838 §4.2 lets a name be at most, on each side of the slash.
@@ -17,7 +18,17 @@ pub fn parse(text: &str) -> Option<String> {
 
 /// The name that this check uses for the type `name`, which is in lower case.
 pub fn canonical(name: &str) -> &str {
-    TOLD.iter().find(|told| told.aliases.contains(&name)).map_or(name, |told| told.name)
+    spellings().find(|(_, aliases)| aliases.contains(&name)).map_or(name, |(own, _)| own)
+}
+
+/// The other names of the type that this check calls `name`.
+pub fn aliases(name: &str) -> &'static [&'static str] {
+    spellings().find(|(own, _)| *own == name).map_or(&[], |(_, aliases)| aliases)
+}
+
+fn spellings() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let told = TOLD.iter().map(|told| (told.name, told.aliases));
+    told.chain(NAMED.iter().map(|named| (named.name, named.aliases)))
 }
 
 /// Whether the first bytes can tell this type.
@@ -109,9 +120,9 @@ mod tests {
     }
 
     #[test]
-    fn each_name_of_the_table_stands_there_once() {
+    fn each_name_of_the_tables_stands_there_once() {
         let mut names: Vec<&str> =
-            TOLD.iter().flat_map(|told| told.aliases.iter().copied().chain([told.name])).collect();
+            spellings().flat_map(|(own, aliases)| aliases.iter().copied().chain([own])).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();

@@ -15,16 +15,16 @@ const fn told(name: &'static str, aliases: &'static [&'static str], extensions: 
 #[rustfmt::skip]
 pub const TOLD: &[Told] = &[
     // Text, and what text can be seen to be.
-    told("text/plain", &[], &["txt", "text", "log"]),
+    told("text/plain", &[], &["txt", "text", "log", "pub", "vue", "svelte", "ejs", "hbs", "erb", "twig", "tpl"]),
     told(
         "text/html",
         &["application/html"],
-        &["html", "htm", "shtml", "php", "phtml", "jsp", "asp", "aspx", "vue", "svelte", "ejs", "hbs", "erb", "twig", "tpl", "cshtml"],
+        &["html", "htm", "shtml", "vue", "svelte", "ejs", "hbs", "erb", "twig", "tpl"],
     ),
     told("application/xhtml+xml", &[], &["xhtml", "xht", "html", "htm"]),
-    told("application/xml", &["text/xml"], &["xml", "xsd", "xsl", "xslt"]),
+    told("application/xml", &["text/xml"], &["xml", "xsd", "xsl", "xslt", "asx"]),
     told("image/svg+xml", &["image/svg"], &["svg"]),
-    told("text/x-shellscript", &["application/x-sh", "application/x-shellscript", "text/x-sh"], &["sh", "bash", "ksh", "zsh"]),
+    told("text/x-shellscript", &["application/x-sh", "application/x-shellscript", "text/x-sh"], &["sh", "bash", "ksh", "zsh", "fish", "command", "run"]),
     told(
         "application/x-pem-file",
         &["application/pem-certificate-chain"],
@@ -75,7 +75,7 @@ pub const TOLD: &[Told] = &[
     told("video/x-matroska", &["video/matroska"], &["mkv", "mk3d", "mka", "mks"]),
     told("video/webm", &[], &["webm", "weba"]),
     told("video/x-msvideo", &["video/avi", "video/msvideo", "video/vnd.avi"], &["avi"]),
-    told("video/x-ms-asf", &["video/x-ms-wmv", "application/vnd.ms-asf"], &["asf", "wmv", "wma"]),
+    told("video/x-ms-asf", &["video/x-ms-wmv", "application/vnd.ms-asf"], &["asf", "asx", "wmv", "wma"]),
     told("video/mpeg", &["video/x-mpeg", "video/mp2p"], &["mpg", "mpeg", "mpe", "m1v", "m2v", "vob"]),
     told("video/x-flv", &["video/flv"], &["flv"]),
     told("audio/midi", &["audio/mid", "audio/x-midi", "application/x-midi"], &["mid", "midi", "kar", "rmi"]),
@@ -84,9 +84,9 @@ pub const TOLD: &[Told] = &[
         &["audio/mp3", "audio/x-mp3", "audio/x-mpeg", "audio/mpeg3", "audio/x-mpeg-3"],
         &["mp3", "mpga", "mp2", "mp2a", "m2a", "m3a"],
     ),
-    told("audio/mp4", &["audio/m4a", "audio/x-m4a"], &["m4a", "m4b", "m4p", "m4r", "mp4a", "mp4"]),
-    told("audio/ogg", &["application/ogg", "application/x-ogg"], &["ogg", "oga", "ogv", "ogm", "ogx", "spx"]),
-    told("audio/opus", &[], &["opus"]),
+    told("audio/mp4", &["audio/m4a", "audio/x-m4a", "audio/m4b", "audio/x-m4b", "audio/x-m4r"], &["m4a", "m4b", "m4p", "m4r", "mp4a", "mp4"]),
+    told("audio/ogg", &["application/ogg", "application/x-ogg", "audio/vorbis", "audio/x-vorbis+ogg"], &["ogg", "oga", "ogv", "ogm", "ogx", "spx"]),
+    told("audio/opus", &["audio/x-opus+ogg"], &["opus"]),
     told("audio/flac", &["audio/x-flac"], &["flac"]),
     told("audio/wav", &["audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"], &["wav", "wave", "bwf"]),
     told("audio/amr", &[], &["amr"]),
@@ -129,6 +129,7 @@ pub const TOLD: &[Told] = &[
     told("application/vnd.ms-cab-compressed", &["application/x-cab"], &["cab"]),
     told("application/x-google-chrome-extension", &["application/x-chrome-extension"], &["crx"]),
     told("application/x-qemu-disk", &[], &["qcow", "qcow2"]),
+    told("application/vnd.apache.parquet", &["application/x-parquet", "application/parquet"], &["parquet"]),
     told("application/vnd.sqlite3", &["application/x-sqlite3"], &["sqlite", "sqlite3", "db", "db3", "gpkg", "mbtiles"]),
     // Programs.
     told(
@@ -166,29 +167,20 @@ pub const ELUSIVE: &[&str] = &[
     "audio/aac",
     "audio/mpeg",
     "video/mpeg",
+    "image/x-portable-anymap",
+    "image/x-portable-bitmap",
+    "image/x-portable-graymap",
+    "image/x-portable-pixmap",
 ];
 
-/// What the table of extensions that this check falls back on does not know, or knows another use of.
-pub const OTHER_EXTENSIONS: &[(&str, &[&str])] = &[
-    ("asx", &["application/xml", "video/x-ms-asf"]),
-    ("bat", &["application/x-bat"]),
-    ("com", &["application/x-bat"]),
-    ("cmd", &["application/x-bat"]),
-    ("jsonl", &["application/jsonl"]),
-    ("ndjson", &["application/x-ndjson"]),
-    ("lib", &["application/octet-stream"]),
-    ("db", &["application/octet-stream"]),
-    ("out", &["application/octet-stream"]),
-    ("doc", &["application/msword"]),
-    ("key", &["application/vnd.apple.keynote"]),
-    ("run", &["text/x-shellscript"]),
-    ("obj", &["model/obj", "application/octet-stream"]),
-    ("pst", &["application/octet-stream"]),
-    ("pub", &["application/x-mspublisher"]),
-    ("php", &["application/x-httpd-php"]),
-    ("ts", &["text/typescript", "video/mp2t"]),
-    ("wma", &["audio/x-ms-wma"]),
-    ("ogv", &["video/ogg"]),
-    ("mka", &["audio/x-matroska"]),
-    ("weba", &["audio/webm"]),
+/// Other types of extensions that stand in the tables: the first bytes tell nothing of them.
+pub const OTHER_TYPES: &[(&str, &str)] = &[
+    ("cgi", "application/octet-stream"),
+    ("db", "application/octet-stream"),
+    ("lib", "application/octet-stream"),
+    ("obj", "application/octet-stream"),
+    ("out", "application/octet-stream"),
+    ("phar", "application/octet-stream"),
+    ("pst", "application/octet-stream"),
+    ("ts", "video/mp2t"),
 ];

@@ -323,6 +323,72 @@ async fn what_first_bytes_cannot_tell_apart_counts_as_what_its_name_says() {
     assert_eq!(codes(deny(), file("a.zip", ZIP)).await, [""; 0]);
 }
 
+/// Each is one spelling of several, and not the one that the check uses, or one of a type that is seen to be another.
+#[tokio::test]
+async fn an_entry_works_whichever_name_of_its_type_it_is() {
+    let refused: &[&str] = &["media-type-not-allowed"];
+    let tiff = b"II*\x00\x08\x00\x00\x00\x00\x00\x00\x00";
+    let der = b"0\x82\x04\x00\x02\x01\x03";
+    let pem = b"-----BEGIN CERTIFICATE REQUEST-----\n";
+    let script = b"#!/usr/bin/env python3\n";
+    for (entry, name, content) in [
+        ("application/javascript", "a.js", &b"alert(1)"[..]),
+        ("text/javascript", "a.mjs", b"alert(1)"),
+        ("application/x-msi", "a.msi", OLE),
+        ("application/x-pkcs12", "a.p12", der),
+        ("application/pkcs12", "a.pfx", der),
+        ("application/pkcs10", "a.csr", der),
+        ("application/pkcs10", "a.csr", pem),
+        ("application/pkix-crl", "a.crl", der),
+        ("image/x-adobe-dng", "a.dng", tiff),
+        ("image/x-sony-arw", "a.arw", tiff),
+        ("image/x-nikon-nef", "a.nef", tiff),
+        ("application/yaml", "a.yaml", b"a: 1"),
+        ("text/x-yaml", "a.yml", b"a: 1"),
+        ("application/toml", "a.toml", b"a = 1"),
+        ("application/sql", "a.sql", b"select 1;"),
+        ("application/x-ndjson", "a.jsonl", b"{}\n"),
+        ("application/jsonl", "a.ndjson", b"{}\n"),
+        ("application/xslt+xml", "a.xslt", b"<?xml version='1.0'?><x/>"),
+        ("application/x-cbz", "a.cbz", ZIP),
+        ("text/x-python", "a.py", b"print()"),
+        ("text/x-python", "a.py", script),
+        ("application/x-httpd-php", "a.php", b"<html><?php system('id');"),
+        ("audio/speex", "a.spx", b"OggS\x00\x02\x00\x00"),
+        ("model/3mf", "a.3mf", ZIP),
+        ("application/vnd.apple.pages", "a.pages", ZIP),
+        ("text/x-log", "a.log", b"started"),
+        ("text/vcard", "a.vcf", b"BEGIN:VCARD"),
+    ] {
+        assert_eq!(codes(lists(&[entry], &[]), file(name, content)).await, [""; 0], "{entry} {name}");
+        assert_eq!(codes(lists(&[], &[entry]), file(name, content)).await, refused, "{entry} {name}");
+    }
+}
+
+/// Whatever else the first bytes leave open, what a file's name says is denied is.
+#[tokio::test]
+async fn what_a_name_says_is_denied_where_the_content_can_be_that() {
+    let refused: &[&str] = &["media-type-not-allowed"];
+    for (entry, name, content) in [
+        ("text/markdown", "a.md", &b"<html>"[..]),
+        ("audio/mpeg", "a.mp3", UNTOLD),
+        ("application/x-pkcs12", "a.p12", UNTOLD),
+        ("application/vnd.ms-excel", "a.xls", b"a\tb"),
+        (DOCX_TYPE, "a.docx", ZIP),
+    ] {
+        assert_eq!(codes(lists(&[], &[entry]), file(name, content)).await, refused, "{entry} {name}");
+    }
+    let old_excel = || lists(&[], &["application/vnd.ms-excel"]);
+    let from_windows = file("a.csv", b"a;b").declared("application/vnd.ms-excel");
+    assert_eq!(codes(old_excel(), from_windows).await, [""; 0], "which is how Windows declares CSV");
+    let film = b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00";
+    assert_eq!(
+        codes(lists(&[], &["audio/*"]), file("a.mp4", film)).await,
+        [""; 0],
+        "a `.mp4` may be a sound, but not one that is seen to be a film"
+    );
+}
+
 #[tokio::test]
 async fn a_made_up_type_does_not_pass_a_wildcard() {
     for (declared, content) in [("image/made-up+zip", ZIP), ("image/made-up+xml", b"text"), ("image/made-up", UNTOLD)] {
