@@ -13,7 +13,7 @@ pub fn detect(content: &[u8]) -> Option<&'static str> {
         rest = if starts_with(rest, "<?xml") {
             is_xml = true;
             after(rest, b"?>")
-        } else if is_xml && rest.starts_with(b"<?") {
+        } else if rest.starts_with(b"<?") {
             after(rest, b"?>")
         } else if rest.starts_with(b"<!--") {
             after(rest, b"-->")
@@ -46,7 +46,22 @@ fn after<'a>(content: &'a [u8], end: &[u8]) -> &'a [u8] {
 /// What follows a document type declaration, which may hold others in brackets.
 fn after_declaration(content: &[u8]) -> &[u8] {
     let end = content.iter().position(|byte| matches!(byte, b'>' | b'[')).unwrap_or(content.len());
-    if content.get(end) == Some(&b'[') { after(after(content, b"]"), b">") } else { after(content, b">") }
+    if content.get(end) == Some(&b'[') { after(after_subset(&content[end..]), b">") } else { after(content, b">") }
+}
+
+/// What follows the declarations in brackets. A bracket in a literal, a comment or an instruction ends nothing.
+fn after_subset(content: &[u8]) -> &[u8] {
+    let mut rest = content;
+    loop {
+        rest = match rest {
+            [] => return after(content, b"]"),
+            [b']', rest @ ..] => return rest,
+            [quote @ (b'"' | b'\''), literal @ ..] => after(literal, &[*quote]),
+            rest if rest.starts_with(b"<!--") => after(rest, b"-->"),
+            rest if rest.starts_with(b"<?") => after(rest, b"?>"),
+            [_, rest @ ..] => rest,
+        }
+    }
 }
 
 /// The name of the element that begins here, without its namespace's prefix.
@@ -77,6 +92,11 @@ mod tests {
             ("<?xml version=\"1.0\"?><?style a?><!-- b --><svg:svg>", Some("image/svg+xml")),
             ("<!DOCTYPE svg PUBLIC \"x\" [ <!ENTITY a \"b\"> ]><svg width=\"1\">", Some("image/svg+xml")),
             ("<svg onload=\"alert(1)\"/>", Some("image/svg+xml")),
+            ("<!DOCTYPE x [<!ENTITY a ']>'>]><svg onload='1'/>", Some("image/svg+xml")),
+            ("<!DOCTYPE x [<!-- it's ] --><?y ' ]?><!ENTITY a \"'\">] ><svg/>", Some("image/svg+xml")),
+            ("<!DOCTYPE x [ it's ]><script>", Some("text/html")),
+            ("<?x?><svg onload='1'/>", Some("image/svg+xml")),
+            ("<?php $a > 1; ?>\n<html>", Some("text/html")),
             ("<?xml", Some("application/xml")),
         ] {
             assert_eq!(detect(content.as_bytes()), name, "{content}");
@@ -85,9 +105,16 @@ mod tests {
 
     #[test]
     fn what_markdown_begins_with_is_not_html() {
-        for content in
-            ["<p align=center>", "<!-- a comment -->\n# Title", "<div>", "<https://example.org>", "< 3", "", "<"]
-        {
+        for content in [
+            "<p align=center>",
+            "<!-- a comment -->\n# Title",
+            "<div>",
+            "<?php echo 1;",
+            "<https://example.org>",
+            "< 3",
+            "",
+            "<",
+        ] {
             assert_eq!(detect(content.as_bytes()), None, "{content}");
         }
     }
