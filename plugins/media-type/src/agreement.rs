@@ -73,6 +73,12 @@ pub fn are_family(one: &str, other: &str) -> bool {
     FAMILIES.iter().any(|family| family.contains(&one) && family.contains(&other))
 }
 
+/// Whether a file that is taken for a `claimed` is run where one that is taken for its `content` is not.
+pub fn runs_beyond(content: &str, claimed: &str) -> bool {
+    let is_markup = [HTML, XHTML, SVG, SCRIPT].contains(&claimed) || (content != XML && is_xml(claimed));
+    content != claimed && agrees(content, claimed) && (runs(claimed) || (is_plain(content) && is_markup))
+}
+
 /// Whether there is a content that is, or counts as, `name`.
 pub fn can_be_seen(name: &str) -> bool {
     name == UNKNOWN || is_told(name) || is_text(name) || base_of(name).is_some()
@@ -115,6 +121,10 @@ fn is_text(name: &str) -> bool {
         || name.starts_with("message/")
         || suffixes.iter().any(|suffix| name.ends_with(suffix))
         || [TEXT, XML, PEM].iter().any(|base| name == *base || is_built_on(name, base))
+}
+
+fn is_xml(name: &str) -> bool {
+    name == XML || name.ends_with("+xml") || is_built_on(name, XML)
 }
 
 fn runs(name: &str) -> bool {

@@ -79,10 +79,12 @@ impl MediaType {
                 true => format!("which is denied; {}", self.allowed()),
                 false => format!("taken as {denied}, which is denied; {}", self.allowed()),
             }
-        } else if self.is_allowed(content, claims) {
-            return None;
-        } else {
+        } else if !self.is_allowed(content, claims) {
             self.allowed()
+        } else if let Some(running) = self.runs_unallowed(content, claims) {
+            format!("to be run as {running}; {}", self.allowed())
+        } else {
+            return None;
         };
         let declared = claims.declared_in_words();
         Some(issue("media-type-not-allowed", format!("the content is {content} ({declared}), {problem}")))
@@ -95,6 +97,15 @@ impl MediaType {
                 // A made-up `image/x` must not be let in by `image/*`, so what is only claimed must stand there in full.
                 Pattern::Exact(name) => name == content || claims.certain(content).any(|claim| claim == name),
             })
+    }
+
+    /// What the file is run as by its name, where that is more than its content shows and is not allowed. No first bytes tell that a text
+    /// is no page: a script may stand anywhere in it.
+    fn runs_unallowed<'a>(&self, content: &str, claims: &'a Claims) -> Option<&'a str> {
+        let running: Vec<&str> = claims.leading().filter(|claim| agreement::runs_beyond(content, claim)).collect();
+        let is_allowed = |name: &&str| self.allow.is_empty() || self.allow.iter().any(|pattern| pattern.matches(name));
+        let is_named_so = claims.leading().any(|claim| claim == content);
+        running.first().copied().filter(|_| !is_named_so && !running.iter().any(is_allowed))
     }
 
     fn not_as_declared(&self, content: &str, claims: &Claims) -> Option<Issue> {

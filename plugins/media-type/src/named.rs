@@ -123,6 +123,8 @@ pub const NAMED: &[Named] = &[
     script("text/x-ruby", &["application/x-ruby", "text/ruby"], &["rb"]),
     script("text/x-tcl", &["application/x-tcl", "text/x-script.tcl"], &["tcl", "tk"]),
     Named { runs: true, ..on(XML, "application/x-java-jnlp-file", &[], &["jnlp"]) },
+    Named { runs: true, ..on(XML, "application/x-ms-application", &[], &["application"]) },
+    Named { runs: true, ..on(XML, "application/x-ms-xbap", &[], &["xbap"]) },
     // XML.
     on(XML, "application/xslt+xml", &["text/xsl", "application/xslt"], &["xsl", "xslt"]),
     // Archives.

@@ -365,6 +365,78 @@ async fn an_entry_works_whichever_name_of_its_type_it_is() {
     }
 }
 
+/// No first bytes tell that a text holds no script further on, so a name that would have it run must be allowed itself.
+#[tokio::test]
+async fn a_text_that_its_name_would_have_run_must_be_allowed_as_that() {
+    let far = format!("<!--{}-->", "x".repeat(9000));
+    let (far_script, far_svg) = (format!("{far}<script>alert(1)</script>"), format!("{far}<svg onload='alert(1)'/>"));
+    let xhtml = "<div xmlns='http://www.w3.org/1999/xhtml'><script>alert(1)</script></div>";
+    for (name, content, entry) in [
+        ("a.html", "<div><script>alert(1)</script>", "text/html"),
+        ("a.html", "<img src=x onerror=alert(1)>", "text/html"),
+        ("a.htm", far_script.as_str(), "text/html"),
+        ("a.shtml", "hello", "text/html"),
+        ("a.svg", far_svg.as_str(), "image/svg+xml"),
+        ("a.svg", "<svg", "image/svg+xml"),
+        ("a.xhtml", xhtml, "application/xhtml+xml"),
+        ("a.xml", xhtml, "application/xml"),
+        ("a.xsl", xhtml, "application/xslt+xml"),
+        ("a.rss", xhtml, "application/rss+xml"),
+        ("a.js", "alert(1)", "text/javascript"),
+        ("a.mjs", "alert(1)", "text/javascript"),
+        ("a.php", "<?php system(1);", "application/x-httpd-php"),
+        ("a.phtml", "<?php system(1);", "application/x-httpd-php"),
+        ("a.hta", "<hta:application>", "application/hta"),
+        ("a.bat", "del x", "application/x-bat"),
+        ("a.cmd", "del x", "application/x-bat"),
+        ("a.vbs", "x = 1", "text/vbscript"),
+        ("a.ps1", "rm x", "application/x-powershell"),
+        ("a.py", "print()", "text/x-python"),
+        ("a.sh", "rm x", "text/x-shellscript"),
+    ] {
+        let found = issues(lists(&["text/plain"], &[]), file(name, content.as_bytes())).await;
+        assert!(matches!(&found[..], [issue] if issue.code == "media-type-not-allowed"), "{name}: {found:?}");
+        assert!(found[0].message.contains("to be run as "), "{}", found[0].message);
+        for allow in [&[entry][..], &["text/plain", entry], &["*/*"], &[]] {
+            assert_eq!(issues(lists(allow, &[]), file(name, content.as_bytes())).await, [], "{name} {allow:?}");
+        }
+    }
+    for name in ["a.txt", "a.csv", "a.md", "a.json", "a.yaml", "a.css", "a.vue", "a.made-up", "without-extension"] {
+        assert_eq!(codes(lists(&["text/plain"], &[]), file(name, b"hello")).await, [""; 0], "{name}");
+    }
+}
+
+/// What the content is seen to be may itself be run, but elsewhere.
+#[tokio::test]
+async fn what_is_run_in_one_way_is_not_allowed_to_be_run_in_another() {
+    let refused: &[&str] = &["media-type-not-allowed"];
+    let xml = b"<?xml version='1.0'?><x xmlns='http://www.w3.org/1999/xhtml'><script>1</script></x>";
+    for (allow, name, content, expected) in [
+        ("application/xml", "a.xml", &xml[..], &[][..]),
+        ("application/xml", "a.rss", xml, &[]),
+        ("application/xml", "a.html", xml, refused),
+        ("application/xml", "a.svg", xml, refused),
+        ("application/xml", "a.php", xml, refused),
+        ("application/x-pem-file", "a.html", b"-----BEGIN x\n<script>", refused),
+        ("application/x-pem-file", "a.pem", b"-----BEGIN CERTIFICATE-----\n", &[]),
+        ("text/x-shellscript", "a.html", b"#!/x\n<script>", refused),
+        ("text/x-shellscript", "a.py", b"#!/usr/bin/python3\n", refused),
+        ("text/x-shellscript", "a.sh", b"#!/bin/sh\n", &[]),
+        ("text/html", "a.php", b"<html><?php system('id');", refused),
+        ("text/html", "a.php", b"<?php system('id');", refused),
+        ("text/html", "a.html", b"<html>", &[]),
+        ("text/*", "a.html", b"<div>", &[]),
+        ("text/*", "a.svg", b"<svg", refused),
+        ("image/*", "a.svg", b"<svg", refused),
+        ("image/*", "a.svg", b"<svg>", &[]),
+    ] {
+        assert_eq!(codes(lists(&[allow], &[]), file(name, content)).await, expected, "{allow} {name}");
+    }
+    let declared = |declared| file("without-extension", b"<div>").declared(declared);
+    assert_eq!(codes(lists(&["text/plain"], &[]), declared("text/html")).await, refused);
+    assert_eq!(codes(lists(&["text/plain"], &[]), declared("text/csv")).await, [""; 0]);
+}
+
 /// Whatever else the first bytes leave open, what a file's name says is denied is.
 #[tokio::test]
 async fn what_a_name_says_is_denied_where_the_content_can_be_that() {
