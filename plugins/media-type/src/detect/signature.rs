@@ -1,6 +1,6 @@
 //! Binary formats by their signatures, which are `infer`'s, with what is known to be amiss there put right.
 
-use super::text::is_script;
+use super::text::{is_other_text, is_script};
 use crate::name::canonical;
 
 const PDF_HEADER: &[u8] = b"%PDF";
@@ -19,6 +19,9 @@ pub fn detect(head: &[u8]) -> Option<&'static str> {
     if infer::archive::is_msi(head) {
         return Some("application/x-ole-storage");
     }
+    if let Some(name) = beyond_infer(head) {
+        return Some(name);
+    }
     let found = infer::get(head).and_then(|found| match (found.mime_type(), found.extension()) {
         ("application/pdf", _) if !head.starts_with(PDF_HEADER) => Some(before_the_pdf(head)),
         ("application/zip", _) => Some(office(head).unwrap_or("application/zip")),
@@ -30,12 +33,40 @@ pub fn detect(head: &[u8]) -> Option<&'static str> {
         // Two bytes that many other files begin with.
         (_, "obj") => None,
         (_, "bc") if !head.starts_with(b"BC\xc0\xde") => None,
+        // Letters that a text in an older encoding begins with. No program and no sound is without control characters.
+        (_, "exe" | "dll" | "mp3") if is_other_text(head) => None,
         (_, "bmp") if head.get(BITMAP_RESERVED).is_some_and(|reserved| reserved != [0; 4]) => None,
         (_, "gif") if !head.starts_with(b"GIF8") => None,
         (_, "webp") if !head.starts_with(b"RIFF") => None,
         (name, _) => Some(canonical(name)),
     });
-    found.or_else(|| iso_media(head)).or_else(|| further_in(head))
+    found.or_else(|| iso_media(head)).or_else(|| mpeg_audio(head)).or_else(|| further_in(head))
+}
+
+/// What `infer` does not know at all, or has one form of. The forms of TIFF and WAV are those for files of more than 4 GiB.
+fn beyond_infer(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [b'P', b'A', b'R', b'1', ..] if !is_other_text(head) => Some("application/vnd.apache.parquet"),
+        // `infer` takes it for no picture where what follows the header begins with certain letters.
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] if !infer::image::is_cr2(head) => Some("image/tiff"),
+        [b'I', b'I', b'+', 0, 8, 0, 0, 0, ..] | [b'M', b'M', 0, b'+', 0, 8, 0, 0, ..] => Some("image/tiff"),
+        [b'R', b'F', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..]
+        | [b'B', b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some("audio/wav"),
+        _ => None,
+    }
+}
+
+/// The header of a frame of MPEG audio, layer II or III. `infer` knows three of them. Reserved values, and the layer that AAC has there,
+/// are none.
+fn mpeg_audio(head: &[u8]) -> Option<&'static str> {
+    let [0xff, kind, rates, ..] = *head else { return None };
+    let (version, layer, bit_rate, sample_rate) = (kind & 0x18, kind & 0x06, rates & 0xf0, rates & 0x0c);
+    let is_frame = kind & 0xe0 == 0xe0
+        && version != 0x08
+        && matches!(layer, 0x02 | 0x04)
+        && !matches!(bit_rate, 0x00 | 0xf0)
+        && sample_rate != 0x0c;
+    (is_frame && !is_other_text(head)).then_some("audio/mpeg")
 }
 
 /// Readers take a PDF that begins with something else, and so would `infer`, for archives that hold a PDF, too. What begins as
