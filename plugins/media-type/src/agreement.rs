@@ -56,14 +56,16 @@ pub fn agrees(content: &str, claimed: &str) -> bool {
     }
 }
 
-/// Whether a content of which the first bytes tell `content` is taken for a `claimed`, because no first bytes tell that.
+/// Whether a content of which the first bytes tell `content` is taken for a `claimed`, because it is one, or no first bytes tell that.
 pub fn counts_as(content: &str, claimed: &str) -> bool {
     let is_untold = |base: &str| base_of(claimed) == Some(base) && !is_told(claimed);
     match content {
         TEXT | XML => is_text(claimed),
         SCRIPT => runs(claimed),
-        PEM => is_untold(PEM) || is_untold(CERTIFICATE),
+        PEM => claimed == CERTIFICATE || is_untold(PEM) || is_untold(CERTIFICATE),
         HTML | XHTML | SVG => runs(claimed) && agrees(content, claimed),
+        // Opus is Ogg, and WebM is Matroska.
+        _ if is_medium(content) && is_built_on(content, claimed) => true,
         _ => is_untold(content),
     }
 }

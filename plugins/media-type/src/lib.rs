@@ -93,7 +93,9 @@ impl MediaType {
     fn is_allowed(&self, content: &str, claims: &Claims) -> bool {
         self.allow.is_empty()
             || self.allow.iter().any(|pattern| match pattern {
-                Pattern::Beginning(_) => pattern.matches(content),
+                Pattern::Beginning(_) => {
+                    pattern.matches(content) || claims.media(content).any(|claim| pattern.matches(claim))
+                }
                 // A made-up `image/x` must not be let in by `image/*`, so what is only claimed must stand there in full.
                 Pattern::Exact(name) => name == content || claims.certain(content).any(|claim| claim == name),
             })
@@ -104,8 +106,7 @@ impl MediaType {
     fn runs_unallowed<'a>(&self, content: &str, claims: &'a Claims) -> Option<&'a str> {
         let running: Vec<&str> = claims.leading().filter(|claim| agreement::runs_beyond(content, claim)).collect();
         let is_allowed = |name: &&str| self.allow.is_empty() || self.allow.iter().any(|pattern| pattern.matches(name));
-        let is_named_so = claims.leading().any(|claim| claim == content);
-        running.first().copied().filter(|_| !is_named_so && !running.iter().any(is_allowed))
+        running.first().copied().filter(|_| !claims.is_named(content) && !running.iter().any(is_allowed))
     }
 
     fn not_as_declared(&self, content: &str, claims: &Claims) -> Option<Issue> {
@@ -194,21 +195,33 @@ impl Claims {
         }
     }
 
-    /// What a content that is seen to be `content` counts as beside that.
-    fn certain(&self, content: &str) -> impl Iterator<Item = &str> {
-        self.leading().filter(move |claim| agreement::counts_as(content, claim))
+    /// Whether the extension is for what is seen. It leaves no doubt then, where first bytes tell the difference: an MP4 film in a `.mp4`
+    /// is no sound, though sounds are called so, too.
+    fn is_named(&self, content: &str) -> bool {
+        self.named.iter().any(|name| name == content)
     }
 
-    /// What it may be beside that, for all that can be known. An extension that is for what is seen leaves no doubt, where the bytes tell
-    /// the difference: an MP4 film in a `.mp4` is no sound, though sounds are called so, too.
+    fn is_one(&self, content: &str, claim: &str) -> bool {
+        agreement::counts_as(content, claim) || (!self.is_named(content) && agreement::are_family(content, claim))
+    }
+
+    /// What a content that is seen to be `content` counts as beside that.
+    fn certain(&self, content: &str) -> impl Iterator<Item = &str> {
+        self.leading().filter(move |claim| self.is_one(content, claim))
+    }
+
+    /// As what other medium a medium counts by its name: MP4 in a `.m4a` is a sound, whatever brand it bears.
+    fn media(&self, content: &str) -> impl Iterator<Item = &str> {
+        let names = self.named.iter().map(String::as_str).filter(|_| agreement::is_medium(content));
+        names.filter(move |name| agreement::is_medium(name) && self.is_one(content, name))
+    }
+
+    /// What it may be beside that, for all that can be known.
     fn possible(&self, content: &str) -> impl Iterator<Item = &str> {
-        let is_named_so = self.named.iter().any(|name| name == content);
-        let is_possible = move |claim: &str| {
-            agreement::counts_as(content, claim)
-                || (!is_named_so && claim != UNKNOWN && agreement::agrees(content, claim))
-        };
-        let declared = self.declared().filter(|claim| agreement::counts_as(content, claim));
-        self.leading().filter(move |claim| is_possible(claim)).chain(declared)
+        let can_be =
+            move |claim: &str| !self.is_named(content) && claim != UNKNOWN && agreement::agrees(content, claim);
+        let declared = self.declared().filter(move |claim| agreement::counts_as(content, claim));
+        self.leading().filter(move |claim| self.is_one(content, claim) || can_be(claim)).chain(declared)
     }
 
     fn declared_in_words(&self) -> String {

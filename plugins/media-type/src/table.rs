@@ -85,7 +85,7 @@ pub const TOLD: &[Told] = &[
         &["mp3", "mpga", "mp2", "mp2a", "m2a", "m3a"],
     ),
     told("audio/mp4", &["audio/m4a", "audio/x-m4a", "audio/m4b", "audio/x-m4b", "audio/x-m4r"], &["m4a", "m4b", "m4p", "m4r", "mp4a", "mp4"]),
-    told("audio/ogg", &["application/ogg", "application/x-ogg", "audio/vorbis", "audio/x-vorbis+ogg"], &["ogg", "oga", "ogv", "ogm", "ogx", "spx"]),
+    told("audio/ogg", &["application/ogg", "application/x-ogg", "audio/vorbis", "audio/x-vorbis+ogg"], &["ogg", "oga", "ogv", "ogm", "ogx", "opus", "spx"]),
     told("audio/opus", &["audio/x-opus+ogg"], &["opus"]),
     told("audio/flac", &["audio/x-flac"], &["flac"]),
     told("audio/wav", &["audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"], &["wav", "wave", "bwf"]),

@@ -34,6 +34,14 @@ const DOCX_TYPE: &str = "application/vnd.openxmlformats-officedocument.wordproce
 const XLSX_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const PPTX_TYPE: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation";
 
+const BIG_TIFF: &[u8] = b"II+\x00\x08\x00\x00\x00\x10\x00\x00\x00";
+const RF64: &[u8] = b"RF64\xff\xff\xff\xffWAVEds64\x1c\x00\x00\x00";
+const PARQUET: &[u8] = b"PAR1\x15\x04\x15 \x15$L\x15\x04";
+/// Frames of MPEG 1 with a checksum, of MPEG 2.5, and of layer II.
+const MP3: [&[u8]; 3] = [b"\xff\xfa\x90d\x00\x00", b"\xff\xe3@\xc4\x00\x00", b"\xff\xfd\xa4\x00\x00\x00"];
+/// MP4 by a brand that films, sounds and QuickTime have.
+const ISOM: &[u8] = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42";
+
 fn elf() -> Vec<u8> {
     [b"\x7fELF\x02\x01\x01\x00", &[0; 56][..]].concat()
 }
@@ -103,6 +111,18 @@ async fn a_type_is_told_by_the_first_bytes() {
         (EXE, "application/vnd.microsoft.portable-executable"),
         (b"\x00\x00\x00\x18ftypdby1\x00\x00\x00\x00", "video/mp4"),
         (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic", "image/heif"),
+        (ISOM, "video/mp4"),
+        (BIG_TIFF, "image/tiff"),
+        (b"MM\x00+\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10", "image/tiff"),
+        (b"II*\x00\x10\x00\x00\x00CRAB\x00\x00", "image/tiff"),
+        (RF64, "audio/wav"),
+        (PARQUET, "application/vnd.apache.parquet"),
+        (MP3[0], "audio/mpeg"),
+        (MP3[1], "audio/mpeg"),
+        (MP3[2], "audio/mpeg"),
+        (b"\xff\xf1P\x80\x00\x00", "audio/aac"),
+        (b"\xff\xea\x90d\x00\x00", "application/octet-stream"),
+        (b"\xff\xfa\xf0d\x00\x00", "application/octet-stream"),
         (b"{\"a\": 1}", "text/plain"),
         ("société;solde\nAcmé;1\n".as_bytes(), "text/plain"),
         (b"soci\xe9t\xe9;solde\n", "text/plain"),
@@ -129,6 +149,16 @@ async fn a_text_is_text_whatever_letters_it_begins_with() {
         ["BM", "BMW sells cars", "MZ is a prefix", "GIF87a is old", "ID3 tags", "SQLite format", "BC is a province"]
     {
         assert_eq!(seen(text.as_bytes()).await, "text/plain", "{text}");
+    }
+    for text in [
+        &b"MZ;libell\xe9\n1;\xe9\n"[..],
+        b"ID3;\xe9",
+        b"BMW;s\xe9rie 3",
+        b"PAR1;\xe9",
+        b"\xff\xfba\xe9",
+        b"\xff\xfaa\xe9",
+    ] {
+        assert_eq!(seen(text).await, "text/plain", "{}", text.escape_ascii());
     }
     assert_eq!(seen(b"a PDF begins with %PDF-1.4").await, "text/plain");
     assert_eq!(seen(b"  %PDF-1.4\nin ASCII alone").await, "application/pdf");
@@ -203,6 +233,11 @@ async fn without_options_a_file_need_only_be_what_it_says() {
         ("a.made-up", "application/vnd.made-up", UNTOLD),
         ("a.iso", "application/x-iso9660-image", UNTOLD),
         ("a.mp3", "audio/mpeg", UNTOLD),
+        ("a.mp3", "audio/mpeg", MP3[0]),
+        ("a.tif", "image/tiff", BIG_TIFF),
+        ("a.wav", "audio/wav", RF64),
+        ("a.parquet", "application/x-parquet", PARQUET),
+        ("a.csv", "text/csv", b"MZ;libell\xe9\n"),
         ("a.p12", "application/x-pkcs12", UNTOLD),
         ("a.flac", "audio/flac", b"ID3\x04\x00\x00\x00\x00\x00\x00"),
         ("a.txt", "text/plain", b""),
@@ -340,6 +375,8 @@ async fn an_entry_works_whichever_name_of_its_type_it_is() {
         ("application/pkcs10", "a.csr", der),
         ("application/pkcs10", "a.csr", pem),
         ("application/pkix-crl", "a.crl", der),
+        ("application/x-x509-ca-cert", "a.crt", der),
+        ("application/x-x509-ca-cert", "a.crt", pem),
         ("image/x-adobe-dng", "a.dng", tiff),
         ("image/x-sony-arw", "a.arw", tiff),
         ("image/x-nikon-nef", "a.nef", tiff),
@@ -453,12 +490,53 @@ async fn what_a_name_says_is_denied_where_the_content_can_be_that() {
     let old_excel = || lists(&[], &["application/vnd.ms-excel"]);
     let from_windows = file("a.csv", b"a;b").declared("application/vnd.ms-excel");
     assert_eq!(codes(old_excel(), from_windows).await, [""; 0], "which is how Windows declares CSV");
-    let film = b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00";
     assert_eq!(
-        codes(lists(&[], &["audio/*"]), file("a.mp4", film)).await,
+        codes(lists(&[], &["audio/*"]), file("a.mp4", ISOM)).await,
         [""; 0],
         "a `.mp4` may be a sound, but not one that is seen to be a film"
     );
+}
+
+/// Programs write films, sounds and pictures with each other's first bytes, so the name decides between them, and nothing else.
+#[tokio::test]
+async fn a_medium_counts_as_the_one_of_its_family_that_its_name_says() {
+    let refused: &[&str] = &["media-type-not-allowed"];
+    let quicktime = b"\x00\x00\x00\x14ftypqt  \x00\x00\x02\x00";
+    let opus = b"OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x13OpusHead\x01";
+    for (allow, name, content, expected) in [
+        ("audio/mp4", "a.m4a", ISOM, &[][..]),
+        ("audio/mp4", "a.m4b", ISOM, &[]),
+        ("audio/*", "a.m4a", ISOM, &[]),
+        ("audio/*", "a.m4b", ISOM, &[]),
+        ("video/quicktime", "a.mov", ISOM, &[]),
+        ("video/3gpp", "a.3gp", ISOM, &[]),
+        ("video/mp4", "a.mp4", quicktime, &[]),
+        ("image/avif", "a.avif", b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1avif", &[]),
+        ("audio/flac", "a.flac", b"ID3\x04\x00\x00\x00\x00\x00\x00", &[]),
+        ("audio/ogg", "a.ogg", opus, &[]),
+        ("audio/ogg", "a.opus", opus, &[]),
+        ("audio/*", "a.wma", b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\x00\xaa\x00b\xcel", &[]),
+        ("video/*", "a.ogv", b"OggS\x00\x02\x00\x00", &[]),
+        // A `.mp4` that is seen to be a film is one, though sounds can be called so.
+        ("audio/mp4", "a.mp4", ISOM, refused),
+        ("audio/*", "a.mp4", ISOM, refused),
+        ("audio/*", "without-extension", ISOM, refused),
+        // What is no medium counts as none, whatever its name.
+        ("image/*", "a.ora", ZIP, refused),
+        ("image/*", "a.ppm", b"text", refused),
+        ("audio/*", "a.m3u", b"text", refused),
+    ] {
+        assert_eq!(codes(lists(&[allow], &[]), file(name, content)).await, expected, "{allow} {name}");
+    }
+    for (name, content) in [("a.m4a", EXE), ("a.mp3", EXE), ("a.m4a", ZIP), ("a.mp3", UNTOLD), ("a.m4a", b"<html>")] {
+        let lenient = Config { match_extension: false, ..lists(&["audio/mp4", "audio/mpeg", "audio/*"], &[]) };
+        assert_eq!(codes(lenient, file(name, content)).await, refused, "{name} {}", content.escape_ascii());
+    }
+    for (deny, name, content) in
+        [("audio/mp4", "a.m4a", ISOM), ("audio/*", "a.m4b", ISOM), ("video/quicktime", "a.mov", ISOM)]
+    {
+        assert_eq!(codes(lists(&[], &[deny]), file(name, content)).await, refused, "{deny} {name}");
+    }
 }
 
 #[tokio::test]
