@@ -32,6 +32,7 @@ mod plugin;
 mod post_assembly;
 mod reading;
 mod reference;
+mod shown;
 mod stage;
 pub mod testing;
 pub mod units;
@@ -46,6 +47,7 @@ pub use plugin::{Build, OptionIssue, Plugin};
 pub use post_assembly::{FollowUp, PostAssembly, Publication};
 pub use reading::{Pieces, read_beginning};
 pub use reference::{assert_documented, options_reference};
+pub use shown::shown;
 pub use stage::Stage;
 pub use validate::{Issue, Validate, Verdict};
 

@@ -17,6 +17,7 @@ use crate::admit::{Admission, Amendment, Announcement, Denial};
 use crate::error::{ErrorKind, PluginError};
 use crate::file::Metadata;
 use crate::post_assembly::{FollowUp, Publication};
+use crate::shown::shown;
 use crate::stage::Stage;
 use crate::units::Period;
 use crate::validate::{Issue, Verdict};
@@ -25,6 +26,8 @@ use crate::validate::{Issue, Verdict};
 const MOST_ISSUES: usize = 1_000;
 /// Longer texts out of an answer are cut, in characters.
 const LONGEST_TEXT: usize = 2_000;
+/// What is wrong with an answer is said in at most so many characters: it repeats names and values out of it.
+const LONGEST_COMPLAINT: usize = 300;
 
 /// What is asked of a plugin, as one JSON object.
 #[derive(Debug, Serialize)]
@@ -178,17 +181,13 @@ fn parse<T: DeserializeOwned + Default>(answer: &[u8]) -> Result<T, PluginError>
 }
 
 /// It may be another the next time: who answers nonsense is often just being started or replaced.
-fn nonsense(what: impl Into<String>) -> PluginError {
-    PluginError::retryable(ErrorKind::Unavailable, format!("the answer is none: {}", what.into()))
+fn nonsense(what: impl AsRef<str>) -> PluginError {
+    let what = shown(what.as_ref(), LONGEST_COMPLAINT);
+    PluginError::retryable(ErrorKind::Unavailable, format!("the answer is none: {what}"))
 }
 
-/// Not too long, and without what would move somebody's cursor.
 fn cut(text: String) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match text.char_indices().nth(LONGEST_TEXT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    shown(&text, LONGEST_TEXT)
 }
 
 #[cfg(test)]
@@ -259,6 +258,36 @@ mod tests {
             assert!(follow_up(answer.as_bytes()).is_err(), "{answer}");
         }
         assert!(verdict(b"\xff").is_err());
+    }
+
+    /// The reader's errors repeat names and values as they are.
+    #[test]
+    fn what_is_wrong_is_said_in_short_and_without_what_moves_the_cursor() {
+        let long = "x".repeat(100_000);
+        let hostile = "a\u{1b}[2J\nINFO all is well\u{202e}";
+        for answer in [
+            json!({ hostile: 1 }),
+            json!({ &long: 1 }),
+            json!(hostile),
+            json!(long),
+            json!({ "deny": hostile, "reject": hostile, "retry": hostile }),
+            json!({ "deny": &long, "reject": &long, "retry": &long }),
+            json!({ "deny": { "reason": "x", "status": hostile }, "reject": [{ hostile: 1 }], "retry": { "reason": "x", "after": hostile } }),
+            json!({ "deny": { &long: 1 }, "reject": [{ "message": [&long] }], "retry": { "reason": "x", "after": &long } }),
+        ] {
+            let answer = answer.to_string();
+            let errors = [
+                admission(answer.as_bytes()).unwrap_err(),
+                verdict(answer.as_bytes()).unwrap_err(),
+                follow_up(answer.as_bytes()).unwrap_err(),
+            ];
+            for said in errors.map(|error| error.to_string()) {
+                assert!(said.chars().count() < 400, "{} characters: {said:.300}", said.len());
+                assert!(!said.contains(|c: char| c.is_control() || c == '\u{202e}'), "{said:?}");
+            }
+        }
+        let said = verdict(br#"{"accepted": true}"#).unwrap_err().to_string();
+        assert!(said.contains("unknown field `accepted`, expected `reject`"), "{said}");
     }
 
     #[test]
