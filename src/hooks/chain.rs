@@ -25,6 +25,8 @@ use crate::{name, time};
 const ON_THE_SPOT: u64 = 64 * 1024;
 /// However long a counterpart asks to be left alone.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// Of a name that a plugin made up and that is none, in characters.
+const LONGEST_NAME_SHOWN: usize = 300;
 /// What a client hears that was denied for a hook that could not be asked.
 const FORBIDDEN: u16 = 403;
 
@@ -194,7 +196,8 @@ fn new_id() -> String {
 fn amend(file: &mut Announcement, amendment: sdk::Amendment) -> Result<(), Failure> {
     if let Some(file_name) = amendment.file_name {
         file.file_name = name::file_name(&file_name).map_err(|error| {
-            let context = format!("it amends the file's name to `{file_name}`: {error}");
+            let made_up = sdk::shown(&file_name, LONGEST_NAME_SHOWN);
+            let context = format!("it amends the file's name to `{made_up}`: {error}");
             Failure::Plugin(sdk::PluginError::permanent(sdk::ErrorKind::Internal, context))
         })?;
     }
