@@ -1,9 +1,7 @@
 //! Whom a question may go to. A URL in a configuration must not become a way to what only this machine can reach: each address is
 //! checked, and the connection goes to an address that was checked. What is public is [`crate::address`]'s business.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -12,6 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
 use crate::address::{is_public, reached};
+use crate::lookups::{Lookup, Lookups};
 
 /// Decides on addresses.
 #[derive(Debug)]
@@ -79,34 +78,24 @@ impl Guard {
     }
 }
 
-type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
-
-/// Finds the addresses of a name.
-pub(crate) type Lookup = Box<dyn Fn(String) -> LookingUp + Send + Sync>;
-
-/// As this machine finds them.
-pub(crate) fn system_lookup() -> Lookup {
-    Box::new(|host| Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) }))
-}
-
 /// The only way in which the client finds addresses. A name is looked up once for a connection, so there is no second answer that could
 /// be another one than what was checked.
 pub(crate) struct Resolver {
     guard: Arc<Guard>,
-    lookup: Lookup,
+    lookups: Arc<Lookups>,
 }
 
 impl Resolver {
     pub(crate) fn new(guard: Arc<Guard>, lookup: Lookup) -> Self {
-        Self { guard, lookup }
+        Self { guard, lookups: Arc::new(Lookups::new(lookup)) }
     }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (guard, found) = (self.guard.clone(), (self.lookup)(name.as_str().to_owned()));
+        let (guard, lookups) = (self.guard.clone(), self.lookups.clone());
         Box::pin(async move {
-            let passed = guard.pass(name.as_str(), found.await?)?;
+            let passed = guard.pass(name.as_str(), lookups.find(name.as_str()).await?)?;
             Ok(Box::new(passed.into_iter()) as Addrs)
         })
     }
@@ -182,10 +171,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_changes_its_mind_is_checked_again() {
         let answers = Mutex::new(vec![sockets(&["127.0.0.1"]), sockets(&["93.184.216.34"])]);
-        let lookup: Lookup = Box::new(move |_| {
-            let answer = answers.lock().unwrap().pop().unwrap();
-            Box::pin(async move { Ok(answer) })
-        });
+        let lookup: Lookup = Arc::new(move |_| Ok(answers.lock().unwrap().pop().unwrap()));
         let resolver = Resolver::new(Arc::new(guard(&[])), lookup);
         let found: Vec<_> = resolver.resolve("rebound.example".parse().unwrap()).await.unwrap().collect();
         assert_eq!(found, sockets(&["93.184.216.34"]));

@@ -8,6 +8,7 @@ mod event;
 mod excerpt;
 mod guard;
 mod headers;
+mod lookups;
 mod sender;
 mod signature;
 
@@ -18,7 +19,7 @@ use std::time::Instant;
 use config::Settings;
 pub use config::{Config, Content, SecretText};
 use event::Message;
-use guard::system_lookup;
+use lookups::system_lookup;
 use sender::Sender;
 use signature::{Secret, Signed};
 use tidegate_plugin_sdk::units::ByteSize;

@@ -14,7 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::authorities;
 use crate::config::Receiver;
 use crate::excerpt::excerpt;
-use crate::guard::{Guard, HostRefused, Lookup, Resolver, literal};
+use crate::guard::{Guard, HostRefused, Resolver, literal};
+use crate::lookups::Lookup;
 use crate::signature::Signed;
 
 /// So much of an answer is read.
@@ -225,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::event::Message;
-    use crate::guard::system_lookup;
+    use crate::lookups::system_lookup;
 
     fn sender(url: &str, allowed: &[&str], lookup: Lookup) -> Sender {
         let allowed = allowed.iter().map(|network| network.parse().unwrap()).collect();
@@ -276,10 +277,9 @@ mod tests {
         let answers: Arc<Mutex<Vec<SocketAddr>>> =
             Arc::new(Mutex::new(vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()]));
         let left = answers.clone();
-        let lookup: Lookup = Box::new(move |host| {
+        let lookup: Lookup = Arc::new(move |host| {
             assert_eq!(host, "rebound.example");
-            let answer = answers.lock().unwrap().pop().unwrap();
-            Box::pin(async move { Ok(vec![answer]) })
+            Ok(vec![answers.lock().unwrap().pop().unwrap()])
         });
         let sender = sender(&format!("http://rebound.example:{port}/"), &["127.0.0.2/32"], lookup);
 
@@ -294,10 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_nobody_has_may_be_there_later() {
         for found in [Ok(Vec::new()), Err(())] {
-            let lookup: Lookup = Box::new(move |_| {
-                let found = found.clone().map_err(|()| std::io::Error::other("no such name"));
-                Box::pin(async move { found })
-            });
+            let lookup: Lookup = Arc::new(move |_| found.clone().map_err(|()| std::io::Error::other("no such name")));
             let error = ask(&sender("https://a.example/", &[], lookup)).await.unwrap_err().into_error("a.example");
             assert_eq!((error.kind, error.retryable), (ErrorKind::Unavailable, true), "{error}");
         }
@@ -305,20 +302,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_is_not_looked_up_in_time_is_given_up() {
-        let lookup: Lookup = Box::new(|_| Box::pin(std::future::pending()));
+        let (let_go, told) = std::sync::mpsc::channel::<()>();
+        let (told, begun) = (Mutex::new(told), Arc::new(Mutex::new(0)));
+        let counter = begun.clone();
+        let lookup: Lookup = Arc::new(move |_| {
+            *counter.lock().unwrap() += 1;
+            let _ = told.lock().unwrap().recv();
+            Ok(Vec::new())
+        });
         let mut sender = sender("https://a.example/", &[], lookup);
         sender.timeout = Duration::from_millis(50);
-        assert!(matches!(ask(&sender).await, Err(Failure::TimedOut(_))));
+        for _ in 0..3 {
+            assert!(matches!(ask(&sender).await, Err(Failure::TimedOut(_))));
+        }
+        assert_eq!(*begun.lock().unwrap(), 1, "one is enough for all who ask meanwhile");
+        drop(let_go);
     }
 
     #[tokio::test]
     async fn the_second_address_is_tried_where_the_first_is_dead() {
         let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = alive.local_addr().unwrap().port();
-        let lookup: Lookup = Box::new(|_| {
+        let lookup: Lookup = Arc::new(|_| {
             // Nobody listens on the first; the guard takes the second away.
-            let found = ["127.0.0.2:0", "10.0.0.1:0", "127.0.0.1:0"].map(|address| address.parse().unwrap());
-            Box::pin(async move { Ok(found.to_vec()) })
+            Ok(["127.0.0.2:0", "10.0.0.1:0", "127.0.0.1:0"].map(|address| address.parse().unwrap()).to_vec())
         });
         let sender = sender(&format!("http://a.example:{port}/"), &["127.0.0.0/8"], lookup);
         let (answer, ()) = tokio::join!(ask(&sender), answer_once(&alive));
