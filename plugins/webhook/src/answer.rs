@@ -6,14 +6,14 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use tidegate_plugin_sdk::{Admission, ErrorKind, FollowUp, PluginError, Verdict, wire};
 
-use crate::sender::{Answer, End, Failure, LONGEST_WAIT, MAX_ANSWER};
+use crate::sender::{Answer, End, Failure, LONGEST_WAIT, MAX_ANSWER, Sender};
 
-pub(crate) fn admission(host: &str, answer: Result<Answer, Failure>) -> Result<Admission, PluginError> {
-    wire::admission(&yes(host, answer)?).map_err(|error| by(host, error))
+pub(crate) fn admission(sender: &Sender, answer: Result<Answer, Failure>) -> Result<Admission, PluginError> {
+    wire::admission(&yes(sender.host(), answer)?).map_err(|error| by(sender, error))
 }
 
-pub(crate) fn verdict(host: &str, answer: Result<Answer, Failure>) -> Result<Verdict, PluginError> {
-    wire::verdict(&yes(host, answer)?).map_err(|error| by(host, error))
+pub(crate) fn verdict(sender: &Sender, answer: Result<Answer, Failure>) -> Result<Verdict, PluginError> {
+    wire::verdict(&yes(sender.host(), answer)?).map_err(|error| by(sender, error))
 }
 
 /// The body of an answer that is a success, as a whole.
@@ -36,8 +36,10 @@ fn yes(host: &str, answer: Result<Answer, Failure>) -> Result<Vec<u8>, PluginErr
     }
 }
 
-fn by(host: &str, error: PluginError) -> PluginError {
-    PluginError { context: format!("ask {host}: {}", error.context), ..error }
+/// What is wrong with an answer repeats some of it.
+fn by(sender: &Sender, error: PluginError) -> PluginError {
+    let (host, what) = (sender.host(), sender.without_secrets(&error.context));
+    PluginError { context: format!("ask {host}: {what}"), ..error }
 }
 
 /// A publication stays owed until its receiver says that it has it, or wants none any more. Whatever else is wrong may be mended

@@ -16,6 +16,7 @@ use tidegate_plugin_sdk::units::{ByteSize, Period};
 use crate::authorities;
 use crate::guard::{Guard, literal};
 use crate::headers;
+use crate::hidden::Hidden;
 use crate::signature::Secret;
 
 const TIMEOUTS: [Period; 2] = [Period::seconds(1), Period::seconds(60)];
@@ -105,6 +106,7 @@ pub(crate) struct Receiver {
     pub(crate) guard: Guard,
     pub(crate) authorities: Vec<Certificate>,
     pub(crate) headers: HeaderMap,
+    pub(crate) hidden: Hidden,
     pub(crate) timeout: Duration,
 }
 
@@ -141,7 +143,8 @@ impl Config {
         let place = self.place(networks, &mut |message| wrong("url", message));
         match place {
             Some((url, guard)) if issues.is_empty() => {
-                let receiver = Receiver { url, guard, authorities, headers, timeout: *self.timeout };
+                let hidden = Hidden::of(&url, &headers, self.secrets.iter().map(|SecretText(text)| text.as_str()));
+                let receiver = Receiver { url, guard, authorities, headers, hidden, timeout: *self.timeout };
                 Ok(Settings { receiver, secrets })
             }
             _ => Err(issues),

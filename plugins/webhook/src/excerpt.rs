@@ -1,15 +1,17 @@
 //! What of an answer's body is shown to operators, in logs and in the reasons of retries.
 
+use crate::hidden::Hidden;
+
 /// So many characters are shown.
 const LONGEST: usize = 200;
 
-/// The beginning of a body, on one line that can be shown anywhere. A receiver that shows its requests in its errors would show our secrets
-/// too: where they stand as they were sent they are left out.
-pub(crate) fn excerpt<'a>(body: &[u8], secrets: impl Iterator<Item = &'a str>) -> String {
-    let text = secrets
-        .filter(|secret| !secret.is_empty())
-        .fold(String::from_utf8_lossy(body).into_owned(), |text, secret| text.replace(secret, "…"));
-    let shown: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+/// The beginning of a body, on one line that can be shown anywhere. `is_cut` says that the body goes on. Secrets are left out before
+/// anything is cut or dropped here: what is left of one would not be recognised.
+pub(crate) fn excerpt(body: &[u8], is_cut: bool, hidden: &Hidden) -> String {
+    let text = String::from_utf8_lossy(body);
+    // A letter that is cut is no letter of a secret's beginning.
+    let text = if is_cut { text.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { &text };
+    let shown: String = hidden.leave_out(text, is_cut).chars().filter(|c| !is_invisible(*c)).collect();
     let words = shown.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
 }
@@ -21,10 +23,20 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderMap;
+
     use super::*;
+    use crate::headers;
+
+    fn excerpt_of(body: &[u8], is_cut: bool) -> String {
+        let mut headers = HeaderMap::new();
+        headers::add(&mut headers, "Authorization: Bearer sk-HUNTER2").unwrap();
+        let url = "https://a.example/hooks/T0P%C3%A9SECRET".parse().unwrap();
+        excerpt(body, is_cut, &Hidden::of(&url, &headers, [].into_iter()))
+    }
 
     fn of(body: &[u8]) -> String {
-        excerpt(body, ["hunter2", ""].into_iter())
+        excerpt_of(body, false)
     }
 
     #[test]
@@ -38,6 +50,17 @@ mod tests {
 
     #[test]
     fn has_none_of_what_was_sent_in_secret() {
-        assert_eq!(of(br#"{"authorization": "hunter2"}"#), r#"{"authorization": "…"}"#);
+        assert_eq!(of(br#"{"authorization": "Bearer sk-HUNTER2"}"#), r#"{"authorization": "…"}"#);
+        assert_eq!(of(b"Cannot POST\n/hooks/T0P%C3%A9SECRET"), "Cannot POST …");
+    }
+
+    #[test]
+    fn has_no_part_of_a_secret_where_it_or_the_body_ends() {
+        let ends_within = format!("{}sk-HUNTER2 and more", "x".repeat(LONGEST - 3));
+        assert_eq!(of(ends_within.as_bytes()), format!("{}… a", "x".repeat(LONGEST - 3)));
+        assert_eq!(excerpt_of(b"wrong key: sk-HUNT", true), "wrong key: …");
+        assert_eq!(excerpt_of("Cannot POST /hooks/T0Pé".as_bytes(), true), "Cannot POST …");
+        // Within the é.
+        assert_eq!(excerpt_of(b"Cannot POST /hooks/T0P\xc3", true), "Cannot POST …");
     }
 }

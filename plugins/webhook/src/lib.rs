@@ -8,6 +8,7 @@ mod event;
 mod excerpt;
 mod guard;
 mod headers;
+mod hidden;
 mod lookups;
 mod sender;
 mod signature;
@@ -67,7 +68,7 @@ impl Admit for Webhook {
     async fn admit(&self, file: &Announcement) -> Result<Admission, PluginError> {
         let message = Message::admit(&self.source, file)?;
         let question = Signed::now(&self.secrets, message);
-        answer::admission(self.sender.host(), self.sender.send(&question).await)
+        answer::admission(&self.sender, self.sender.send(&question).await)
     }
 }
 
@@ -75,7 +76,7 @@ impl Admit for Webhook {
 impl Validate for Webhook {
     async fn validate(&self, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
         let question = self.question_of(file).await?;
-        answer::verdict(self.sender.host(), self.sender.send(&question).await)
+        answer::verdict(&self.sender, self.sender.send(&question).await)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::authorities;
 use crate::config::Receiver;
 use crate::excerpt::excerpt;
 use crate::guard::{Guard, HostRefused, Resolver, literal};
+use crate::hidden::Hidden;
 use crate::lookups::Lookup;
 use crate::signature::Signed;
 
@@ -33,6 +34,7 @@ pub(crate) struct Sender {
     host: String,
     guard: Arc<Guard>,
     headers: HeaderMap,
+    hidden: Hidden,
     timeout: Duration,
 }
 
@@ -93,13 +95,22 @@ impl Sender {
                                `ca-certificates`, or name a file as `ca_file`";
                 PluginError::permanent(ErrorKind::Config, context).caused_by(error)
             })?;
-        let Receiver { url, headers, timeout, .. } = receiver;
-        Ok(Self { client, host: url.authority().to_owned(), url, guard, headers, timeout })
+        let Receiver { url, headers, hidden, timeout, .. } = receiver;
+        Ok(Self { client, host: url.authority().to_owned(), url, guard, headers, hidden, timeout })
     }
 
     /// With its port, where that is none that goes without saying.
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// A text that repeats what the receiver wrote, without our secrets.
+    pub(crate) fn without_secrets(&self, text: &str) -> String {
+        match text.strip_suffix('…') {
+            // It was cut there.
+            Some(beginning) => self.hidden.leave_out(beginning, true) + "…",
+            None => self.hidden.leave_out(text, false),
+        }
     }
 
     /// Dropped, it drops the connection too.
@@ -117,9 +128,9 @@ impl Sender {
         let (body, end) = self.read(&mut response, deadline).await;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let status = response.status();
-        let secret_values = self.headers.values().filter_map(|value| value.to_str().ok());
+        let is_cut = !matches!(end, End::Whole);
         Ok(Answer {
-            excerpt: if status.is_success() { String::new() } else { excerpt(&body, secret_values) },
+            excerpt: if status.is_success() { String::new() } else { excerpt(&body, is_cut, &self.hidden) },
             status,
             retry_after: header(RETRY_AFTER).and_then(|text| retry_after(text, SystemTime::now())),
             redirected_to: header(LOCATION).and_then(|text| host_of(&self.url.join(text).ok()?)),
@@ -230,8 +241,10 @@ mod tests {
 
     fn sender(url: &str, allowed: &[&str], lookup: Lookup) -> Sender {
         let allowed = allowed.iter().map(|network| network.parse().unwrap()).collect();
+        let url: Url = url.parse().unwrap();
         let receiver = Receiver {
-            url: url.parse().unwrap(),
+            hidden: Hidden::of(&url, &HeaderMap::new(), [].into_iter()),
+            url,
             guard: Guard::new(allowed, false),
             authorities: Vec::new(),
             headers: HeaderMap::new(),

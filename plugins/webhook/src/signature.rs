@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use crate::event::Message;
 
-const PREFIX: &str = "whsec_";
+pub(crate) const PREFIX: &str = "whsec_";
 const EXPECTED: &str =
     "`whsec_` and then the base64 of 24 to 64 random bytes is expected, which `openssl rand -base64 32` makes";
 

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use tidegate_plugin_sdk::testing::{MemoryFile, publication};
-use tidegate_plugin_sdk::{FollowUp, PostAssembly};
+use tidegate_plugin_sdk::testing::{MemoryFile, announcement, publication};
+use tidegate_plugin_sdk::{Admit, FollowUp, PostAssembly, Validate};
 
 use crate::receiver::Receiver;
 
@@ -48,5 +48,41 @@ async fn each_try_is_one_line_without_secrets() {
     }
     for secret in ["hunter2", "MfKQ9r8", "/hook"] {
         assert!(!logged.contains(secret), "{secret}: {logged}");
+    }
+}
+
+/// Receivers repeat in their errors what they were asked with.
+#[tokio::test]
+async fn what_a_receiver_repeats_of_the_path_and_of_secrets_is_kept_nowhere() {
+    for (status, body) in [
+        ("404 x", "<pre>Cannot POST /hook?token=hunter2</pre>"),
+        ("401 x", "Incorrect API key provided: sk-HUNTER2. The token hunter2 is wrong, too"),
+        ("400 x", "no signature by MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("200 x", r#"{"deny": "sk-HUNTER2", "reject": "hunter2"}"#),
+    ] {
+        let receiver = Receiver::saying(status, "", body).await;
+        let options = "secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']\nsecret_headers = ['Authorization: Bearer sk-HUNTER2']";
+        let webhook = receiver.asked_with(options);
+        let file = MemoryFile::new("a", "");
+        let follow_up = webhook.follow_up(&file, &publication("event-1")).await.unwrap();
+        let not_admitted = webhook.admit(&announcement("a")).await.unwrap_err();
+        let not_checked = webhook.validate(&file).await.unwrap_err();
+        for said in [format!("{follow_up:?}"), not_admitted.to_string(), not_checked.to_string()] {
+            for secret in ["hunter2", "HUNTER2", "MfKQ9r8", "/hook"] {
+                assert!(!said.contains(secret), "{secret}: {said}");
+            }
+        }
+    }
+}
+
+/// What is wrong with an answer is cut after some 300 characters.
+#[tokio::test]
+async fn a_secret_is_not_cut_to_one_that_is_not_recognised() {
+    for before in 270..280 {
+        let body = format!(r#"{{"deny": "{}sk-HUNTER2 and more"}}"#, "x".repeat(before));
+        let receiver = Receiver::saying("200 x", "", &body).await;
+        let webhook = receiver.asked_with("secret_headers = ['Authorization: Bearer sk-HUNTER2']");
+        let said = webhook.admit(&announcement("a")).await.unwrap_err().to_string();
+        assert!(said.contains("xxx…") && !said.contains("xs"), "{said}");
     }
 }
