@@ -25,6 +25,8 @@ pub(crate) const MAX_ANSWER: usize = 64 * 1024;
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// An idle connection is not kept for longer: most receivers close theirs after a minute.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// What DNS can hold.
+const LONGEST_HOST: usize = 253;
 
 /// What sends questions to one receiver.
 pub(crate) struct Sender {
@@ -43,7 +45,7 @@ pub(crate) struct Sender {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
-    /// The host of `Location`.
+    /// The host of `Location`, where it is one that DNS can hold.
     pub(crate) redirected_to: Option<String>,
     /// At most [`MAX_ANSWER`].
     pub(crate) body: Vec<u8>,
@@ -213,7 +215,7 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 }
 
 fn host_of(url: &Url) -> Option<String> {
-    url.host_str().map(str::to_owned)
+    url.host_str().filter(|host| host.len() <= LONGEST_HOST).map(str::to_owned)
 }
 
 /// Seconds, or a date; a date that is past means now.

@@ -28,6 +28,14 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn where_a_redirect_leads_is_said_in_short() {
+    let location = format!("location: https://{}.example/\r\n", "x".repeat(4_000));
+    let receiver = Receiver::saying("302 x", &location, "").await;
+    let said = receiver.asked().admit(&announcement("a")).await.unwrap_err().to_string();
+    assert!(said.contains("redirects are not followed: `url` must be") && said.len() < 300, "{said}");
+}
+
+#[tokio::test]
 async fn a_name_that_leads_inside_is_refused_unless_its_network_is_listed() {
     let receiver = Receiver::saying("200 OK", "", "").await;
     for name in ["localhost", "LOCALHOST"] {
