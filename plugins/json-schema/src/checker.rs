@@ -9,6 +9,9 @@ use crate::memory::{Budget, Reservation};
 use crate::report::Report;
 use crate::schema::Schema;
 
+/// So many bytes are checked in less time than it takes to give them to another thread and wait, as a rule.
+const SMALL: usize = 64 * 1024;
+
 pub struct Checker {
     schema: Schema,
     budget: Budget,
@@ -28,6 +31,11 @@ impl Checker {
         }
     }
 
+    /// Whether so many bytes are checked where others wait for the thread.
+    pub fn checks_on_the_spot(&self, bytes: usize) -> bool {
+        bytes <= SMALL && self.schema.is_linear
+    }
+
     pub fn report(&self) -> Report {
         Report::new(self.max_issues)
     }
@@ -41,7 +49,7 @@ impl Checker {
         self.budget.reserve_for(size)
     }
 
-    /// Adds what is wrong with a document to the report. `line` is where it stands in a file of lines.
+    /// Adds what is wrong with a document to the report: all of it, or nothing if it is halted. `line` is where it stands in a file of lines.
     pub fn check(
         &self,
         text: &[u8],
@@ -64,7 +72,7 @@ impl Checker {
         match Document::parse(text, &arena, self.max_depth, memory) {
             Ok(document) => {
                 let prefix = line.map(|line| format!("{line}:")).unwrap_or_default();
-                report.add_errors(&self.schema.validator, &document, &prefix);
+                report.add_errors(&self.schema, &document, &prefix);
                 Ok(())
             }
             Err(Unreadable::Syntax { line, column, message }) => {

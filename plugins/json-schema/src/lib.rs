@@ -9,13 +9,14 @@ mod remote;
 mod report;
 mod schema;
 mod view;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use checker::Checker;
 pub use config::{Config, Format};
-use lines::Lines;
+use lines::{Block, Lines};
 use remote::Remote;
 use report::Report;
 use schema::{Compiled, Hosts, Source};
@@ -23,9 +24,7 @@ use tidegate_plugin_sdk::{
     Build, ErrorKind, FileHandle, OptionIssue, Pieces, Plugin, PluginError, Validate, Verdict, async_trait,
     read_beginning,
 };
-
-/// So many bytes are checked in less time than it takes to give them to another thread and wait.
-const SMALL: u64 = 64 * 1024;
+use watch::{Caller, Halted};
 
 /// The check of files against a schema.
 pub struct JsonSchema {
@@ -88,9 +87,8 @@ async fn check_document(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result
     let size = file.metadata().size;
     let mut memory = checker.reserve(size, &"the file")?;
     let content = read_beginning(file, size as usize).await?;
-    let checker = checker.clone();
-    let report = run(size, checker.report(), move |report| checker.check(&content, None, &mut memory, report));
-    Ok(report.await?.verdict())
+    let check = move |checker: &Checker, report: &mut Report| checker.check(&content, None, &mut memory, report);
+    Ok(run(checker, size as usize, checker.report(), check).await?.verdict())
 }
 
 async fn check_lines(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
@@ -111,21 +109,33 @@ async fn check_lines(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result<Ve
     Ok(report.verdict())
 }
 
-async fn check_block(checker: &Arc<Checker>, block: lines::Block, report: Report) -> Result<Report, PluginError> {
-    let checker = checker.clone();
-    run(block.bytes.len() as u64, report, move |report| lines::check(&checker, block, report)).await
+async fn check_block(checker: &Arc<Checker>, mut block: Block, report: Report) -> Result<Report, PluginError> {
+    let size = block.size();
+    run(checker, size, report, move |checker, report| block.check(checker, report)).await
 }
 
-/// Small work here, large work where it holds nobody up. That goes on if the caller is dropped, and holds its memory until it ends.
+/// Small work here, and what is not done then where it holds nobody up, as long as the caller is there. The work is begun anew then.
 async fn run(
-    size: u64,
+    checker: &Arc<Checker>,
+    size: usize,
     mut report: Report,
-    work: impl FnOnce(&mut Report) -> Result<(), PluginError> + Send + 'static,
+    mut work: impl FnMut(&Checker, &mut Report) -> Result<(), PluginError> + Send + 'static,
 ) -> Result<Report, PluginError> {
-    let work = move || work(&mut report).map(|()| report);
-    if size <= SMALL {
-        return work();
+    if checker.checks_on_the_spot(size)
+        && let Ok(done) = watch::on_the_spot(|| work(checker, &mut report))
+    {
+        return done.map(|()| report);
     }
-    let ended = tokio::task::spawn_blocking(work).await;
+    let checker = checker.clone();
+    let caller = Caller::new();
+    let waiting = caller.waiting();
+    let elsewhere = tokio::task::spawn_blocking(move || {
+        let done = watch::while_waited_for(waiting, || work(&checker, &mut report));
+        // Nobody is there to read it.
+        let halted = |Halted| PluginError::retryable(ErrorKind::Internal, "the check was halted");
+        done.map_err(halted)?.map(|()| report)
+    });
+    let ended = elsewhere.await;
+    drop(caller);
     ended.map_err(|error| PluginError::permanent(ErrorKind::Internal, "the check did not end").caused_by(error))?
 }

@@ -3,7 +3,7 @@
 use tidegate_plugin_sdk::{Bytes, PluginError};
 
 use crate::checker::Checker;
-use crate::memory::Reservation;
+use crate::memory::{Reservation, TIMES_ITS_SIZE};
 use crate::report::Report;
 
 /// Gathers pieces of a file into blocks of whole lines.
@@ -16,11 +16,12 @@ pub struct Lines {
     before: u64,
 }
 
-/// Whole lines, for [`check`].
+/// Whole lines that are still to be checked.
 pub struct Block {
-    pub bytes: Bytes,
-    /// The number of its first line.
-    first: u64,
+    bytes: Bytes,
+    /// Where the next line begins, and its number.
+    next: usize,
+    number: u64,
     /// For the first line, if that was long in coming.
     memory: Option<Reservation>,
 }
@@ -42,7 +43,7 @@ impl Lines {
         if end > 0 {
             let bytes = rest.split_to(end);
             let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-            blocks.push(Block { bytes, first: self.before + 1, memory: None });
+            blocks.push(Block { bytes, next: 0, number: self.before + 1, memory: None });
             self.before += lines;
         }
         self.keep(checker, &rest)?;
@@ -77,29 +78,40 @@ impl Lines {
         }
         self.before += 1;
         let bytes = Bytes::from(std::mem::take(&mut self.open));
-        Some(Block { bytes, first: self.before, memory: self.memory.take() })
+        Some(Block { bytes, next: 0, number: self.before, memory: self.memory.take() })
     }
 }
 
-/// Checks the lines of a block, blank ones aside.
-pub fn check(checker: &Checker, mut block: Block, report: &mut Report) -> Result<(), PluginError> {
-    let lines = block.bytes.split(|byte| *byte == b'\n');
-    for (number, line) in (block.first..).zip(lines) {
-        if report.is_complete() {
-            break;
+impl Block {
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Checks the lines, blank ones aside. One that is checked is not checked again if the check is halted and begun anew.
+    pub fn check(&mut self, checker: &Checker, report: &mut Report) -> Result<(), PluginError> {
+        while self.next < self.bytes.len() && !report.is_complete() {
+            let rest = &self.bytes[self.next..];
+            let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            self.check_line(checker, length, report)?;
+            self.next += length + 1;
+            self.number += 1;
         }
+        Ok(())
+    }
+
+    fn check_line(&mut self, checker: &Checker, length: usize, report: &mut Report) -> Result<(), PluginError> {
+        let line = &self.bytes[self.next..self.next + length];
         if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
+            return Ok(());
         }
         // What was held while the line was gathered holds for its check, too.
-        let mut memory = match block.memory.take() {
+        let mut memory = match self.memory.take() {
             Some(mut memory) => {
-                memory.grow_to(line.len() as u64 * crate::memory::TIMES_ITS_SIZE)?;
+                memory.grow_to(line.len() as u64 * TIMES_ITS_SIZE)?;
                 memory
             }
-            None => checker.reserve(line.len() as u64, &format_args!("line {number}"))?,
+            None => checker.reserve(line.len() as u64, &format_args!("line {}", self.number))?,
         };
-        checker.check(line, Some(number), &mut memory, report)?;
+        checker.check(line, Some(self.number), &mut memory, report)
     }
-    Ok(())
 }

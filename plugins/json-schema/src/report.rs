@@ -1,12 +1,16 @@
 //! What is wrong with a file, as its sender is told: bounded in number and in length.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{ValidationError, Validator};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use jsonschema::ValidationError;
 use serde_json::Value;
 use tidegate_plugin_sdk::{Issue, Verdict};
 
 use crate::document::Document;
-use crate::view::{Meter, View, Viewed, is_within};
+use crate::schema::Schema;
+use crate::view::{Meter, View, is_within};
+use crate::watch::is_halt;
 
 /// About as much memory may the errors of one document take.
 const ERRORS: usize = 4 << 20;
@@ -17,6 +21,8 @@ const LONGEST_PATH: usize = 1024;
 const LONGEST_PART: usize = 120;
 /// So many names are listed.
 const NAMES: usize = 5;
+
+const TOO_COMPLEX: &str = "the string is too complex to match its pattern against";
 
 /// The issues of a file.
 #[derive(Debug)]
@@ -55,16 +61,28 @@ impl Report {
         Verdict::Reject(self.issues)
     }
 
-    /// Adds what the schema says against a document. `prefix` stands before each path.
-    pub fn add_errors(&mut self, validator: &Validator<Viewed>, document: &Document<'_>, prefix: &str) {
+    /// Adds what the schema says against a document: all of it, or nothing if the check is halted. `prefix` stands before each path.
+    pub fn add_errors(&mut self, schema: &Schema, document: &Document<'_>, prefix: &str) {
+        let validator = &schema.validator;
         let unlimited = Meter::new(usize::MAX);
         if validator.is_valid(View::new(&document.root, &unlimited)) {
             return;
         }
-        let meter = Meter::new((ERRORS / (document.longest_path + ERROR)).max(1));
+        let mut meter = Meter::new((ERRORS / (document.longest_path + ERROR)).max(1));
+        if !schema.is_linear {
+            meter = meter.with_shape(&document.root, ERRORS);
+        }
+        let made = catch_unwind(AssertUnwindSafe(|| validator.iter_errors(View::new(&document.root, &meter))));
+        let panicked = made.is_err();
+        let errors = match made {
+            Ok(errors) => Some(errors),
+            Err(panic) if is_halt(&*panic) => resume_unwind(panic),
+            // The document is wrong, whatever becomes of the list: the place of a text that is too complex was not found.
+            Err(_) => None,
+        };
         let mut listed = false;
         let mut first = None;
-        for error in validator.iter_errors(View::new(&document.root, &meter)) {
+        for error in errors.into_iter().flatten() {
             if is_within(&error) {
                 self.push(issue(&error, prefix));
                 listed = true;
@@ -74,11 +92,11 @@ impl Report {
         }
         if !listed {
             // One error that is made of more than the bound, as `anyOf` of what each of its schemas says.
-            let other = || Issue {
-                path: prefix.to_owned(),
-                code: "schema-invalid".to_owned(),
-                message: "the document does not match the schema".to_owned(),
+            let (code, message) = match panicked {
+                true => ("schema-pattern", TOO_COMPLEX),
+                false => ("schema-invalid", "the document does not match the schema"),
             };
+            let other = || Issue { path: prefix.to_owned(), code: code.to_owned(), message: message.to_owned() };
             self.push(first.unwrap_or_else(other));
         }
         self.has_more |= meter.is_exceeded();
@@ -140,9 +158,7 @@ fn message(kind: &ValidationErrorKind) -> String {
         Kind::MaxProperties { limit } => format!("the object must have at most {limit} properties"),
         Kind::UniqueItems => "two items of the array are equal".to_owned(),
         Kind::Pattern { pattern } => format!("the string does not match the pattern {}", quoted(pattern)),
-        Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
-            "the string is too complex to match its pattern against".to_owned()
-        }
+        Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => TOO_COMPLEX.to_owned(),
         Kind::PropertyNames { error } => format!("the name of a property is not allowed: {}", message(error.kind())),
         Kind::Required { property } => match property.as_str() {
             Some(name) => format!("the property {} is missing", quoted(name)),

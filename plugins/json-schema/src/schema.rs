@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, Registry, ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, Registry, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::view::Viewed;
@@ -20,8 +20,16 @@ pub use hosts::Hosts;
 use reach::Reach;
 pub use reach::{Fetched, Lacking, file_named_in};
 
+/// A pattern that takes more memory may take long for each character, too, in bytes.
+const LARGEST_LINEAR_PATTERN: usize = 128 * 1024;
+/// So often the engine may go back in one text where a pattern needs that: some milliseconds. What takes more is too complex.
+const BACKTRACKS: usize = 100_000;
+
 pub struct Schema {
     pub validator: Validator<Viewed>,
+    /// Whether all patterns take a time that is known from the length of a text. Where they have look-around or back-references, they
+    /// do not.
+    pub is_linear: bool,
 }
 
 /// The file of a schema as it is written, and what it may refer to.
@@ -83,14 +91,23 @@ impl Source {
                  put a `properties` or `items` between the two"
             )));
         }
-        let built = jsonschema::options_for::<Viewed>()
+        let options = jsonschema::options_for::<Viewed>()
             .with_draft(self.draft)
             .with_base_uri(location)
-            .with_retriever(reach.clone())
-            .build(&self.contents);
+            .with_retriever(reach.clone());
+        let linear = PatternOptions::regex().size_limit(LARGEST_LINEAR_PATTERN);
+        let built = options
+            .clone()
+            .with_pattern_options(linear)
+            .build(&self.contents)
+            .map(|validator| (validator, true))
+            .or_else(|_| {
+                let fancy = PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS);
+                options.with_pattern_options(fancy).build(&self.contents).map(|validator| (validator, false))
+            });
         let lacking = reach.lacking();
         match built {
-            Ok(validator) if lacking.is_empty() => Ok(Compiled::Whole(Schema { validator })),
+            Ok((validator, is_linear)) if lacking.is_empty() => Ok(Compiled::Whole(Schema { validator, is_linear })),
             // What stands in for what is lacking has nothing in it that a reference could lead to.
             Err(error) if lacking.is_empty() || !matches!(error.kind(), ValidationErrorKind::Referencing(_)) => {
                 Err(self.explain(placed(&error)))

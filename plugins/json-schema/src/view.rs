@@ -3,6 +3,8 @@
 //! The validator collects all errors before it hands out the first one, and a small document can have millions. Each error asks for the
 //! value it is about, by [`Node::to_value`] and nothing else here does: that is where they are counted. When they are enough, arrays and
 //! objects look empty from there on, so the validator comes to its end; what it says after that is marked, and not listed.
+//!
+//! Each look at a document is a step, so that a check can be halted; see [`crate::watch`].
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,6 +15,7 @@ use serde_json::{Number, Value};
 
 use crate::document::order::are_unique;
 use crate::document::{Item, Member, Members};
+use crate::watch::{step, steps_for};
 
 /// What stands in the place of values: whether the error was within the bound. Messages do not repeat what was sent.
 static WITHIN: Value = Value::Null;
@@ -20,27 +23,66 @@ static BEYOND: Value = Value::Bool(false);
 
 /// How many errors may still be made.
 #[derive(Debug)]
-pub struct Meter(Cell<usize>);
+pub struct Meter<'a> {
+    left: Cell<usize>,
+    shape: Option<Shape<'a>>,
+}
 
-impl Meter {
+/// What stands in the place of the whole document, if its places have to be found in it.
+#[derive(Debug)]
+struct Shape<'a> {
+    document: &'a Item<'a>,
+    value: Value,
+}
+
+impl<'a> Meter<'a> {
     pub fn new(errors: usize) -> Self {
         // One more than allowed shows that there are more.
-        Self(Cell::new(errors.saturating_add(1)))
+        Self { left: Cell::new(errors.saturating_add(1)), shape: None }
+    }
+
+    /// The validator looks for the place of a text that is too complex for its pattern in the value of the whole document, and panics
+    /// where that has none. So there is one if it takes no more than so many bytes.
+    #[must_use]
+    pub fn with_shape(mut self, document: &'a Item<'a>, mut bytes: usize) -> Self {
+        self.shape = shape(document, &mut bytes).map(|value| Shape { document, value });
+        self
     }
 
     pub fn is_exceeded(&self) -> bool {
-        self.0.get() == 0
+        self.left.get() == 0
     }
 
-    fn count(&self) -> &'static Value {
-        self.0.set(self.0.get().saturating_sub(1));
-        if self.is_exceeded() { &BEYOND } else { &WITHIN }
+    fn count(&'a self, item: &Item<'_>) -> &'a Value {
+        self.left.set(self.left.get().saturating_sub(1));
+        match &self.shape {
+            _ if self.is_exceeded() => &BEYOND,
+            Some(shape) if std::ptr::addr_eq(shape.document, item) => &shape.value,
+            _ => &WITHIN,
+        }
+    }
+}
+
+/// Arrays and objects as they are in the document, without anything else.
+fn shape(item: &Item<'_>, bytes: &mut usize) -> Option<Value> {
+    step();
+    *bytes = bytes.checked_sub(size_of::<Value>())?;
+    match item {
+        Item::Array(items) => items.iter().map(|item| shape(item, bytes)).collect(),
+        Item::Object(members) => {
+            let mut member = |member: &Member<'_>| {
+                *bytes = bytes.checked_sub(2 * size_of::<String>() + member.name.len())?;
+                Some((member.name.to_owned(), shape(&member.value, bytes)?))
+            };
+            members.as_slice().iter().map(&mut member).collect()
+        }
+        _ => Some(Value::Null),
     }
 }
 
 /// Whether the validator had seen the document as it is when it made this error.
 pub fn is_within(error: &ValidationError<'_>) -> bool {
-    **error.instance() == WITHIN
+    **error.instance() != BEYOND
 }
 
 /// This representation of JSON.
@@ -49,11 +91,11 @@ pub struct Viewed;
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     item: &'a Item<'a>,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
 }
 
 impl<'a> View<'a> {
-    pub fn new(item: &'a Item<'a>, meter: &'a Meter) -> Self {
+    pub fn new(item: &'a Item<'a>, meter: &'a Meter<'a>) -> Self {
         Self { item, meter }
     }
 }
@@ -83,6 +125,7 @@ impl<'a> Node<'a, Viewed> for View<'a> {
     type Number = &'a Number;
 
     fn as_object(&self) -> Option<ObjectView<'a>> {
+        step();
         match self.item {
             Item::Object(members) => Some(ObjectView { members, meter: self.meter }),
             _ => None,
@@ -90,6 +133,7 @@ impl<'a> Node<'a, Viewed> for View<'a> {
     }
 
     fn as_array(&self) -> Option<ArrayView<'a>> {
+        step();
         match self.item {
             Item::Array(items) => Some(ArrayView { items, meter: self.meter }),
             _ => None,
@@ -98,12 +142,19 @@ impl<'a> Node<'a, Viewed> for View<'a> {
 
     fn as_string(&self) -> Option<Cow<'a, str>> {
         match self.item {
-            Item::Text(text) => Some(Cow::Borrowed(text)),
-            _ => None,
+            Item::Text(text) => {
+                steps_for(text.len());
+                Some(Cow::Borrowed(text))
+            }
+            _ => {
+                step();
+                None
+            }
         }
     }
 
     fn as_number(&self) -> Option<&'a Number> {
+        step();
         match self.item {
             Item::Number(number) => Some(number),
             _ => None,
@@ -111,6 +162,7 @@ impl<'a> Node<'a, Viewed> for View<'a> {
     }
 
     fn as_boolean(&self) -> Option<bool> {
+        step();
         match self.item {
             Item::Boolean(value) => Some(*value),
             _ => None,
@@ -118,10 +170,12 @@ impl<'a> Node<'a, Viewed> for View<'a> {
     }
 
     fn is_null(&self) -> bool {
+        step();
         matches!(self.item, Item::Null)
     }
 
     fn json_type(&self) -> JsonType {
+        step();
         match self.item {
             Item::Null => JsonType::Null,
             Item::Boolean(_) => JsonType::Boolean,
@@ -133,21 +187,23 @@ impl<'a> Node<'a, Viewed> for View<'a> {
     }
 
     fn equals_value(&self, expected: &Value) -> bool {
+        step();
         self.item.equals(expected)
     }
 
     fn to_value(&self) -> Cow<'a, Value> {
-        Cow::Borrowed(self.meter.count())
+        Cow::Borrowed(self.meter.count(self.item))
     }
 
     fn identity(&self) -> Option<NodeIdentity> {
+        step();
         Some(NodeIdentity::new(std::ptr::from_ref(self.item).addr()))
     }
 }
 
 pub struct ObjectView<'a> {
     members: &'a Members<'a>,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
 }
 
 impl<'a> Object<'a, Viewed> for ObjectView<'a> {
@@ -164,13 +220,14 @@ impl<'a> Object<'a, Viewed> for ObjectView<'a> {
     }
 
     fn members(&self) -> MembersView<'a> {
+        steps_for(self.members.as_slice().len());
         MembersView { members: self.members.as_slice().iter(), meter: self.meter }
     }
 }
 
 pub struct MembersView<'a> {
     members: std::slice::Iter<'a, Member<'a>>,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
 }
 
 impl<'a> Iterator for MembersView<'a> {
@@ -186,7 +243,7 @@ impl<'a> Iterator for MembersView<'a> {
 
 pub struct ArrayView<'a> {
     items: &'a [Item<'a>],
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
 }
 
 impl<'a> Array<'a, Viewed> for ArrayView<'a> {
@@ -198,6 +255,7 @@ impl<'a> Array<'a, Viewed> for ArrayView<'a> {
     }
 
     fn elements(&self) -> ElementsView<'a> {
+        steps_for(self.items.len());
         ElementsView { items: self.items.iter(), meter: self.meter }
     }
 
@@ -208,7 +266,7 @@ impl<'a> Array<'a, Viewed> for ArrayView<'a> {
 
 pub struct ElementsView<'a> {
     items: std::slice::Iter<'a, Item<'a>>,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
 }
 
 impl<'a> Iterator for ElementsView<'a> {

@@ -9,6 +9,7 @@ use tidegate_plugin_sdk::PluginError;
 
 use super::{Item, Member, Members};
 use crate::memory::Reservation;
+use crate::watch::step;
 
 /// The digits of an index and the slash before it.
 const INDEX: usize = 21;
@@ -18,6 +19,8 @@ const ALIGNMENT: usize = align_of::<Item<'_>>();
 const ROUNDING: usize = 8192;
 /// From this length on, lists grow by half of it.
 const LONG: usize = 4096;
+/// So many values are a step.
+const PUSHES: usize = 64;
 
 pub(super) enum Failure {
     TooDeep,
@@ -72,6 +75,9 @@ impl<'d> Ledger<'d, '_> {
     }
 
     fn push<T>(&mut self, values: &mut Vec<T>, value: T) -> Result<(), PluginError> {
+        if values.len().is_multiple_of(PUSHES) {
+            step();
+        }
         if values.len() == values.capacity() {
             let more = if values.len() < LONG { values.len().max(16) } else { values.len() / 2 };
             let bytes = more * size_of::<T>();

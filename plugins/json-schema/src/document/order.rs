@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use serde_json::{Number, Value};
 
 use super::{Item, Member, Members};
+use crate::watch::step;
 
 impl Item<'_> {
     fn rank(&self) -> u8 {
@@ -20,6 +21,7 @@ impl Item<'_> {
     }
 
     pub fn order(&self, other: &Item<'_>) -> Ordering {
+        step();
         match (self, other) {
             (Item::Boolean(one), Item::Boolean(other)) => one.cmp(other),
             (Item::Number(one), Item::Number(other)) => order_of_numbers(one, other),

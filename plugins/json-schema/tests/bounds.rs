@@ -1,0 +1,155 @@
+//! What one document can ask of the check: it takes a bounded time where others wait, ends when nobody waits for it any more, and has an
+//! answer whatever the schema is.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{issues, with_schema};
+use tidegate_plugin_json_schema::{Config, Format, JsonSchema};
+use tidegate_plugin_sdk::testing::MemoryFile;
+use tidegate_plugin_sdk::units::ByteSize;
+use tidegate_plugin_sdk::{Validate, Verdict};
+
+const LOOK_AROUND: &str = r#"{"items": {"type": "string", "pattern": "^((?!--)[a-z-]+)+$"}}"#;
+
+/// So many subschemas for the same value before its members; with `unevaluatedProperties` each doubles what the next ones take.
+fn doubling(hops: usize) -> String {
+    let hop = |number: usize| {
+        format!(
+            r##""a{number}": {{"allOf": [{{"$ref": "#/$defs/a{}"}}], "unevaluatedProperties": false}}"##,
+            number + 1
+        )
+    };
+    let hops: Vec<_> = (0..hops).map(hop).chain([last(hops)]).collect();
+    format!(r##"{{"$defs": {{{}}}, "$ref": "#/$defs/a0"}}"##, hops.join(","))
+}
+
+fn last(number: usize) -> String {
+    format!(r##""a{number}": {{"properties": {{"x": {{"$ref": "#/$defs/a0"}}}}, "type": "object"}}"##)
+}
+
+fn nested(depth: usize, inner: &str) -> String {
+    format!("{}{inner}{}", r#"{"x":"#.repeat(depth), "}".repeat(depth))
+}
+
+/// Texts that take long to match each.
+fn complex(count: usize) -> String {
+    let text = format!("\"{}!\"", "a".repeat(34));
+    format!("[{}]", vec![text; count].join(","))
+}
+
+/// Whether the check goes on for long, and keeps nobody waiting meanwhile.
+async fn goes_on(check: &JsonSchema, content: String) -> bool {
+    let file = MemoryFile::new("a.json", content);
+    let begun = Instant::now();
+    let ended = tokio::time::timeout(Duration::from_millis(300), check.validate(&file)).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    ended.is_err()
+}
+
+/// What holds memory after a check was dropped, or ends.
+async fn is_free_again(config: impl Fn() -> Config) {
+    let begun = Instant::now();
+    let other = with_schema("true", config());
+    // It takes all that is allowed.
+    while other.validate(&MemoryFile::new("a.json", format!("\"{}\"", "a".repeat(9_998)))).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the memory is not given back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_check_without_end_holds_nobody_up_and_halts_when_it_is_dropped() {
+    let config = |format| Config {
+        max_document: ByteSize::bytes(10_000),
+        memory: ByteSize::bytes(100_000),
+        format,
+        ..Config::default()
+    };
+    for format in [Format::Json, Format::Ndjson] {
+        let check = with_schema(&doubling(16), config(format));
+        assert!(goes_on(&check, nested(20, "{}")).await);
+        is_free_again(|| config(format)).await;
+        // Not even one level of it comes to an end.
+        let check = with_schema(&doubling(40), config(format));
+        assert!(goes_on(&check, "{}".to_owned()).await);
+        is_free_again(|| config(format)).await;
+        let check = with_schema(&format!(r#"{{"propertyNames": {}}}"#, either(40)), config(format));
+        assert!(goes_on(&check, r#"{"a": 1}"#.to_owned()).await);
+        is_free_again(|| config(format)).await;
+    }
+}
+
+/// Two ways for the same value, again and again, and all of them wrong.
+fn either(hops: usize) -> String {
+    let mut schema = r#"{"type": "number"}"#.to_owned();
+    let mut definitions = Vec::new();
+    for number in 0..hops {
+        definitions.push(format!(r#""e{number}": {schema}"#));
+        schema = format!(r##"{{"anyOf": [{{"$ref": "#/$defs/e{number}"}}, {{"$ref": "#/$defs/e{number}"}}]}}"##);
+    }
+    format!(r##"{{"$id": "either", "$defs": {{{}}}, {}"##, definitions.join(","), &schema[1..])
+}
+
+#[tokio::test]
+async fn patterns_that_go_back_are_bounded_each_and_hold_nobody_up() {
+    let check = with_schema(LOOK_AROUND, Config::default());
+    assert_eq!(issues(&check, r#"["a-b", "c"]"#).await, []);
+    assert_eq!(issues(&check, r#"["a-b", "1"]"#).await, [("/1".to_owned(), "schema-pattern".to_owned())]);
+    let begun = Instant::now();
+    assert_eq!(issues(&check, complex(3)).await[0].1, "schema-pattern");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(goes_on(&check, complex(1_400)).await);
+}
+
+#[tokio::test]
+async fn what_takes_more_steps_than_others_wait_for_is_checked_to_its_end_elsewhere() {
+    // 2^12 ways for each item.
+    let schema = format!(r#"{{"items": {}}}"#, either(12));
+    for (format, content, path) in [
+        (Format::Json, format!("[{}\"a\"]", "1,".repeat(200)), "/200"),
+        (Format::Ndjson, format!("[1]\n[\"a\"]\n{}", "[2]\n".repeat(200)), "2:/0"),
+    ] {
+        let check = with_schema(&schema, Config { format, ..Config::default() });
+        let Verdict::Reject(found) = check.validate(&MemoryFile::new("a.json", content)).await.unwrap() else {
+            panic!("accepted")
+        };
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].path.as_str(), found[0].code.as_str()), (path, "schema-any-of"));
+    }
+}
+
+#[tokio::test]
+async fn a_text_too_complex_for_its_pattern_is_an_issue_wherever_it_stands() {
+    let pattern = r#"{"type": "string", "pattern": "^(?=a)(a|aa)+\\1$"}"#;
+    let text = format!("\"{}!\"", "a".repeat(40));
+    for (schema, document, path) in [
+        (pattern.to_owned(), text.clone(), ""),
+        (format!(r#"{{"properties": {{"a/b": {pattern}}}}}"#), format!(r#"{{"a/b": {text}, "c": 1}}"#), "/a~1b"),
+        (format!(r#"{{"items": {pattern}}}"#), format!(r#"["aa", {text}]"#), "/1"),
+        (format!(r#"{{"items": {{"properties": {{"a": {pattern}}}}}}}"#), format!(r#"[1, {{"a": {text}}}]"#), "/1/a"),
+        (
+            format!(r#"{{"anyOf": [{{"required": ["b"]}}, {{"properties": {{"a": {pattern}}}}}]}}"#),
+            format!(r#"{{"a": {text}}}"#),
+            "",
+        ),
+        (r#"{"propertyNames": {"pattern": "^(?=a)(a|aa)+\\1$"}}"#.to_owned(), format!(r#"{{{text}: 1}}"#), ""),
+    ] {
+        let check = with_schema(&schema, Config::default());
+        let found = issues(&check, document.clone()).await;
+        assert_eq!(found.len(), 1, "{schema}: {found:?}");
+        assert!(found[0].1.starts_with("schema-"), "{schema}: {found:?}");
+        assert_eq!(found[0].0, path, "{schema}: {found:?}");
+        // As large as one that is checked elsewhere.
+        let large = format!("{document}{}", " ".repeat(100_000));
+        assert_eq!(issues(&check, large).await, found);
+    }
+}
+
+#[tokio::test]
+async fn in_a_document_too_large_to_have_its_shape_a_complex_text_is_an_issue_of_the_whole() {
+    let check = with_schema(r#"{"items": {"pattern": "^(?=a)(a|aa)+\\1$"}}"#, Config::default());
+    let content = format!("[{}\"{}!\"]", "1,".repeat(200_000), "a".repeat(40));
+    assert_eq!(issues(&check, content).await, [(String::new(), "schema-pattern".to_owned())]);
+}
