@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::document::{Document, Unreadable};
 use crate::memory::{Budget, Reservation};
 use crate::report::Report;
-use crate::schema::Schema;
+use crate::schema::{Schema, Stack};
 
 /// So many bytes are checked in less time than it takes to give them to another thread and wait, as a rule.
 const SMALL: usize = 64 * 1024;
@@ -33,7 +33,12 @@ impl Checker {
 
     /// Whether so many bytes are checked where others wait for the thread.
     pub fn checks_on_the_spot(&self, bytes: usize) -> bool {
-        bytes <= SMALL && self.schema.is_linear
+        bytes <= SMALL && self.schema.is_linear && self.schema.stack == Stack::Ordinary
+    }
+
+    /// Where checks fit.
+    pub fn stack(&self) -> Stack {
+        self.schema.stack
     }
 
     pub fn report(&self) -> Report {

@@ -11,8 +11,8 @@ use tidegate_plugin_sdk::units::ByteSize;
 use crate::memory::TIMES_ITS_SIZE;
 use crate::schema::{Hosts, Source};
 
-/// Parsing and checking are recursive, and have to fit into a thread's stack.
-const DEEPEST: usize = 128;
+/// Parsing is recursive, and has to fit into a thread's stack; what checking takes depends on the schema, too.
+pub const DEEPEST: usize = 128;
 const MOST_ISSUES: usize = 10_000;
 /// More than this in one piece is no document but a data set, for which there is `ndjson`.
 const LARGEST_DOCUMENT: ByteSize = ByteSize::gib(1);
@@ -68,7 +68,8 @@ impl Config {
         match &self.schema {
             None => issues.push(OptionIssue::new("schema", "is missing; name a file with a JSON Schema")),
             Some(path) => {
-                let compiled = Source::read(path, base, hosts).and_then(|source| source.compile(Arc::default()));
+                let compiled =
+                    Source::read(path, base, hosts).and_then(|source| source.compile(Arc::default(), self.max_depth));
                 if let Err(message) = compiled {
                     issues.push(OptionIssue::new("schema", message));
                 }

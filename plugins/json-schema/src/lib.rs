@@ -61,7 +61,7 @@ impl Build for JsonSchema {
         let (hosts, _) = Hosts::parse(&config.allowed_hosts);
         let source = Source::read(path, base, hosts).map_err(wrong)?;
         let format = config.format;
-        let schema = match source.compile(Arc::default()).map_err(wrong)? {
+        let schema = match source.compile(Arc::default(), config.max_depth).map_err(wrong)? {
             Compiled::Whole(schema) => Availability::Compiled(Arc::new(Checker::new(schema, &config))),
             Compiled::Lacking(_) => Availability::Remote(Remote::new(source, config)),
         };
@@ -130,10 +130,15 @@ async fn run(
     let caller = Caller::new();
     let waiting = caller.waiting();
     let elsewhere = tokio::task::spawn_blocking(move || {
-        let done = watch::while_waited_for(waiting, || work(&checker, &mut report));
-        // Nobody is there to read it.
-        let halted = |Halted| PluginError::retryable(ErrorKind::Internal, "the check was halted");
-        done.map_err(halted)?.map(|()| report)
+        let done = checker.stack().run(|| watch::while_waited_for(waiting, || work(&checker, &mut report)));
+        match done {
+            Ok(Ok(done)) => done.map(|()| report),
+            // Nobody is there to read it.
+            Ok(Err(Halted)) => Err(PluginError::retryable(ErrorKind::Internal, "the check was halted")),
+            Err(error) => {
+                Err(PluginError::retryable(ErrorKind::Limit, "there is no thread for the check").caused_by(error))
+            }
+        }
     });
     let ended = elsewhere.await;
     drop(caller);

@@ -118,9 +118,10 @@ async fn make(source: Arc<Source>, config: Config) -> Result<Arc<Checker>, Strin
     let tls = source.speaks_tls();
     let client = off_the_runtime(move || fetch::client(tls)).await?;
     let mut fetched = Arc::new(Fetched::new());
+    let max_depth = config.max_depth;
     loop {
         let (source, known) = (source.clone(), fetched.clone());
-        let compiled = off_the_runtime(move || source.compile(known)).await;
+        let compiled = off_the_runtime(move || source.compile(known, max_depth)).await;
         let lacking = match compiled.map_err(|message| with_origins(message, &fetched))? {
             Compiled::Whole(schema) => return Ok(Arc::new(Checker::new(schema, &config))),
             Compiled::Lacking(lacking) => lacking,

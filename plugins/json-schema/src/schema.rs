@@ -3,7 +3,9 @@
 mod cycles;
 mod files;
 mod hosts;
+mod places;
 mod reach;
+mod stack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +19,10 @@ use crate::view::Viewed;
 use files::Files;
 pub use files::LARGEST;
 pub use hosts::Hosts;
+use places::Places;
 use reach::Reach;
 pub use reach::{Fetched, Lacking, file_named_in};
+pub use stack::Stack;
 
 /// A pattern that takes more memory may take long for each character, too, in bytes.
 const LARGEST_LINEAR_PATTERN: usize = 128 * 1024;
@@ -30,6 +34,7 @@ pub struct Schema {
     /// Whether all patterns take a time that is known from the length of a text. Where they have look-around or back-references, they
     /// do not.
     pub is_linear: bool,
+    pub stack: Stack,
 }
 
 /// The file of a schema as it is written, and what it may refer to.
@@ -74,8 +79,15 @@ impl Source {
         self.hosts.speak_tls()
     }
 
-    /// Compiles it with what was fetched; or says what else it takes. What is wrong can be seen before all is there, but not all of it.
-    pub fn compile(&self, fetched: Arc<Fetched>) -> Result<Compiled, String> {
+    /// Compiles it with what was fetched, for documents of a depth; or says what else it takes. What is wrong can be seen before all is
+    /// there, but not all of it.
+    pub fn compile(&self, fetched: Arc<Fetched>, max_depth: usize) -> Result<Compiled, String> {
+        // The compiler is recursive, too.
+        let compiled = stack::COMPILER.run(|| self.compile_here(fetched, max_depth));
+        compiled.map_err(|error| self.explain(format_args!("there is no thread to compile it: {error}")))?
+    }
+
+    fn compile_here(&self, fetched: Arc<Fetched>, max_depth: usize) -> Result<Compiled, String> {
         let location = files::address_of(&self.path);
         let reach = Reach::new(self.files.clone(), self.hosts.clone(), fetched);
         let registry = Registry::new()
@@ -85,12 +97,20 @@ impl Source {
             .and_then(|registry| registry.prepare())
             .map_err(|error| self.explain(error))?;
         let root = jsonschema::uri::from_str(&location).map_err(|error| self.explain(error))?;
-        if let Some(reference) = cycles::endless_reference(&self.contents, self.draft, registry.resolver(root)) {
-            return Err(self.explain(format_args!(
-                "its `$ref` to `{reference}` leads back to itself, so that no value ever meets a condition; \
+        let places = Places::of(&self.contents, self.draft, &registry.resolver(root));
+        let order = cycles::order(&places).map_err(|reference| {
+            self.explain(format_args!(
+                "its reference to `{reference}` leads back to itself, so that no value ever meets a condition; \
                  put a `properties` or `items` between the two"
-            )));
-        }
+            ))
+        })?;
+        let stack = Stack::of(&places, &order, max_depth).map_err(|steps| {
+            self.explain(format_args!(
+                "a document of the depth {max_depth} can lead through {steps} of its subschemas one in the other, and {} are \
+                 the most; make `max_depth` smaller, or chains of `$ref`, `allOf` and the like shorter",
+                stack::MOST_STEPS
+            ))
+        })?;
         let options = jsonschema::options_for::<Viewed>()
             .with_draft(self.draft)
             .with_base_uri(location)
@@ -107,7 +127,9 @@ impl Source {
             });
         let lacking = reach.lacking();
         match built {
-            Ok((validator, is_linear)) if lacking.is_empty() => Ok(Compiled::Whole(Schema { validator, is_linear })),
+            Ok((validator, is_linear)) if lacking.is_empty() => {
+                Ok(Compiled::Whole(Schema { validator, is_linear, stack }))
+            }
             // What stands in for what is lacking has nothing in it that a reference could lead to.
             Err(error) if lacking.is_empty() || !matches!(error.kind(), ValidationErrorKind::Referencing(_)) => {
                 Err(self.explain(placed(&error)))
@@ -134,6 +156,10 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    const DRAFT_4: &str = "http://json-schema.org/draft-04/schema#";
+    const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
+    const DRAFT_2019: &str = "https://json-schema.org/draft/2019-09/schema";
+
     struct Folder(tempfile::TempDir);
 
     impl Folder {
@@ -156,7 +182,7 @@ mod tests {
     fn load(name: &str, base: &Path, hosts: &[&str]) -> Result<Vec<String>, String> {
         let hosts: Vec<_> = hosts.iter().map(|name| (*name).to_owned()).collect();
         let source = Source::read(Path::new(name), base, Hosts::parse(&hosts).0)?;
-        Ok(match source.compile(Arc::default())? {
+        Ok(match source.compile(Arc::default(), 128)? {
             Compiled::Whole(_) => Vec::new(),
             Compiled::Lacking(lacking) => lacking.into_keys().collect(),
         })
@@ -197,7 +223,15 @@ mod tests {
             json!({"properties": {"a": {"$ref": "#/properties/a"}}}),
             json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}),
             json!({"$defs": {"a": {"$anchor": "a", "if": {"$ref": "#a"}}}}),
-            json!({"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": {"$ref": "#/definitions/a"}}}),
+            json!({"$schema": DRAFT_7, "definitions": {"a": {"$ref": "#/definitions/a"}}}),
+            json!({"$schema": DRAFT_7, "definitions": {"a": {"if": {"$ref": "#/definitions/a"}}}}),
+            json!({"$schema": DRAFT_4, "definitions": {"a": {"dependencies": {"b": {"$ref": "#/definitions/a"}}}}}),
+            json!({"$defs": {"a": {"dependentSchemas": {"b": {"$ref": "#/$defs/a"}}}}}),
+            json!({"$schema": DRAFT_2019, "$recursiveRef": "#"}),
+            json!({"$schema": DRAFT_2019, "$recursiveAnchor": true, "allOf": [{"$recursiveRef": "#"}]}),
+            json!({"$dynamicRef": "#"}),
+            json!({"$dynamicAnchor": "n", "anyOf": [{"$dynamicRef": "#n"}]}),
+            json!({"$defs": {"a": {"$dynamicAnchor": "n", "$dynamicRef": "#n"}}, "properties": {"x": {"$ref": "#/$defs/a"}}}),
         ] {
             let message = problem(schema.clone());
             assert!(message.contains("back to itself"), "{schema}: {message}");
@@ -215,9 +249,43 @@ mod tests {
             json!({"items": {"anyOf": [{"type": "string"}, {"$ref": "#"}]}}),
             json!({"const": {"$ref": "#"}}),
             json!({"$defs": {"a": {"type": "string"}}, "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}),
+            json!({"$dynamicAnchor": "n", "items": {"$dynamicRef": "#n"}}),
+            json!({"$schema": DRAFT_2019, "$recursiveAnchor": true, "items": {"$recursiveRef": "#"}}),
         ] {
             let folder = Folder::new(&[("schema.json", schema.clone())]);
             assert_eq!(folder.load("schema.json"), Ok(()), "{schema}");
+        }
+    }
+
+    #[test]
+    fn what_a_draft_does_not_know_leads_nowhere() {
+        for schema in [
+            json!({
+                "$schema": DRAFT_7,
+                "properties": {"a": {"$ref": "#/definitions/s", "allOf": [{"$ref": "#/properties/a"}]}},
+                "definitions": {"s": {"type": "string"}}
+            }),
+            json!({"$schema": DRAFT_4, "definitions": {"a": {"dependentSchemas": {"x": {"$ref": "#/definitions/a"}}}}}),
+            json!({"$schema": DRAFT_4, "definitions": {"a": {"if": {"$ref": "#/definitions/a"}}}}),
+            json!({"$schema": DRAFT_7, "$dynamicRef": "#", "$recursiveRef": "#"}),
+        ] {
+            let folder = Folder::new(&[("schema.json", schema.clone())]);
+            assert_eq!(folder.load("schema.json"), Ok(()), "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_schema_for_whose_checks_no_stack_is_large_enough_is_refused() {
+        let chain = |length: usize, last: Value| {
+            let hop = |number: usize| (format!("a{number}"), json!({"$ref": format!("#/$defs/a{}", number + 1)}));
+            let mut definitions: serde_json::Map<_, _> = (0..length).map(hop).collect();
+            definitions.insert(format!("a{length}"), last);
+            json!({"$defs": definitions, "$ref": "#/$defs/a0"})
+        };
+        let message = problem(chain(20_000, json!({"items": {"$ref": "#/$defs/a0"}})));
+        assert!(message.contains("`max_depth`") && message.contains("`$ref`"), "{message}");
+        for long in [chain(20, json!({"items": {"$ref": "#/$defs/a0"}})), chain(20_000, json!({"type": "string"}))] {
+            assert_eq!(Folder::new(&[("schema.json", long)]).load("schema.json"), Ok(()));
         }
     }
 

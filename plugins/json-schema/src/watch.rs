@@ -101,6 +101,8 @@ pub fn steps_for(length: usize) {
 
 #[inline]
 fn steps(count: i64) {
+    #[cfg(test)]
+    lowest_address::note();
     let left = LEFT.get() - count;
     LEFT.set(left);
     if left < 0 {
@@ -120,6 +122,29 @@ fn look_up() {
         resume_unwind(Box::new(Halted));
     }
     LEFT.set(STRIDE);
+}
+
+/// How far down the stack steps were made on this thread.
+#[cfg(test)]
+pub mod lowest_address {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LOWEST: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    pub fn reset() {
+        LOWEST.set(usize::MAX);
+    }
+
+    pub fn get() -> usize {
+        LOWEST.get()
+    }
+
+    pub fn note() {
+        let here = 0;
+        LOWEST.set(LOWEST.get().min(std::ptr::from_ref(&here).addr()));
+    }
 }
 
 #[cfg(test)]

@@ -1,108 +1,50 @@
 //! References that lead back to themselves without going into the value. What they ask of a value is nothing, or never ends: a mistake of
 //! whoever wrote the schema, that the compiler passes in silence.
 
-use std::collections::HashSet;
+use super::places::Places;
 
-use jsonschema::Draft;
-use referencing::Resolver;
-use serde_json::Value;
-
-/// The subschemas under these apply to the same value as their parent.
-const SINGLE: [&str; 4] = ["not", "if", "then", "else"];
-const LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-const TABLES: [&str; 2] = ["dependentSchemas", "dependencies"];
-
-/// A subschema with what its references count from. Schemas do not move while they are looked through, so an address tells them apart.
-#[derive(Clone)]
-struct Place<'r> {
-    schema: &'r Value,
-    draft: Draft,
-    resolver: Resolver<'r>,
-}
-
-impl<'r> Place<'r> {
-    fn new(schema: &'r Value, draft: Draft, outer: &Resolver<'r>) -> Self {
-        // An `$id` that is wrong is the compiler's business.
-        let resolver = outer.in_subresource(draft.create_resource_ref(schema)).unwrap_or_else(|_| outer.clone());
-        Self { schema, draft, resolver }
+/// An order of all places in which each comes after those that it passes the same value to; or a reference that leads back to where it
+/// stands.
+pub fn order<'r>(places: &Places<'r>) -> Result<Vec<usize>, &'r str> {
+    #[derive(Clone, Copy)]
+    enum State {
+        Unknown,
+        /// On the way that is being gone.
+        Open,
+        Done,
     }
-
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self.schema).addr()
-    }
-
-    fn inner(&self, schema: &'r Value) -> Self {
-        Self::new(schema, self.draft, &self.resolver)
-    }
-
-    /// Where its `$ref` leads. That it leads nowhere is for the compiler to say.
-    fn target(&self) -> Option<(&'r str, Self)> {
-        let reference = self.schema.get("$ref")?.as_str()?;
-        let (schema, resolver, draft) = self.resolver.lookup(reference).ok()?.into_inner();
-        Some((reference, Self { schema, draft, resolver }))
-    }
-
-    /// The subschemas for the same value.
-    fn applied(&self) -> Vec<Self> {
-        let tables =
-            TABLES.iter().filter_map(|name| self.schema.get(name)?.as_object()).flat_map(|table| table.values());
-        let lists = LISTS.iter().filter_map(|name| self.schema.get(name)?.as_array()).flatten();
-        let single = SINGLE.iter().filter_map(|name| self.schema.get(name));
-        single.chain(lists).chain(tables).filter(|schema| schema.is_object()).map(|schema| self.inner(schema)).collect()
-    }
-}
-
-enum Step<'r> {
-    Enter(Place<'r>),
-    Leave(usize),
-}
-
-/// A reference of the schema, or of those that it refers to, that leads back to where it stands.
-pub fn endless_reference<'r>(root: &'r Value, draft: Draft, resolver: Resolver<'r>) -> Option<&'r str> {
-    let mut known = HashSet::new();
-    let mut done = HashSet::new();
-    let mut waiting = vec![Place::new(root, draft, &resolver)];
-    while let Some(place) = waiting.pop() {
-        if !known.insert(place.address()) {
-            continue;
+    let places = places.as_slice();
+    let mut states = vec![State::Unknown; places.len()];
+    let mut order = Vec::with_capacity(places.len());
+    for start in 0..places.len() {
+        // The places on the way, and how many of those that follow were looked at.
+        let mut way = Vec::new();
+        if matches!(states[start], State::Unknown) {
+            states[start] = State::Open;
+            way.push((start, 0));
         }
-        if let Some(reference) = endless_from(&place, &mut done) {
-            return Some(reference);
-        }
-        waiting.extend(place.draft.subresources_of(place.schema).map(|schema| place.inner(schema)));
-        waiting.extend(place.target().map(|(_, target)| target));
-    }
-    None
-}
-
-/// Goes along references and subschemas for the same value, in depth; a place that is come to again before it is left is on a way
-/// without end.
-fn endless_from<'r>(start: &Place<'r>, done: &mut HashSet<usize>) -> Option<&'r str> {
-    let mut open = HashSet::new();
-    let mut last_reference = "";
-    let mut steps = vec![Step::Enter(start.clone())];
-    while let Some(step) = steps.pop() {
-        let place = match step {
-            Step::Leave(address) => {
-                open.remove(&address);
-                done.insert(address);
+        while let Some((place, looked_at)) = way.last_mut() {
+            let Some((next, _)) = places[*place].same.get(*looked_at) else {
+                states[*place] = State::Done;
+                order.push(*place);
+                way.pop();
                 continue;
+            };
+            *looked_at += 1;
+            match states[*next] {
+                State::Unknown => {
+                    states[*next] = State::Open;
+                    way.push((*next, 0));
+                }
+                State::Open => {
+                    let circle = way.iter().skip_while(|(place, _)| place != next);
+                    let mut references = circle.filter_map(|(place, looked_at)| places[*place].same[looked_at - 1].1);
+                    // Without one a schema would stand in itself.
+                    return Err(references.next().unwrap_or_default());
+                }
+                State::Done => {}
             }
-            Step::Enter(place) => place,
-        };
-        if open.contains(&place.address()) {
-            return Some(last_reference);
-        }
-        if done.contains(&place.address()) {
-            continue;
-        }
-        open.insert(place.address());
-        steps.push(Step::Leave(place.address()));
-        steps.extend(place.applied().into_iter().map(Step::Enter));
-        if let Some((reference, target)) = place.target() {
-            last_reference = reference;
-            steps.push(Step::Enter(target));
         }
     }
-    None
+    Ok(order)
 }
