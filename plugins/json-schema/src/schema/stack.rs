@@ -9,17 +9,16 @@ use super::places::Places;
 use crate::config::DEEPEST;
 
 /// What one step of the way takes, in bytes: at least twice what the test below measures, in a build that is optimised and in one that is not.
-const STEP: usize = if cfg!(debug_assertions) { 4096 } else { 2048 };
+const STEP: usize = if cfg!(debug_assertions) { 4096 } else { 1024 };
 /// What a check takes beside that, to parse, compare and match.
 const REST: usize = 512 << 10;
 /// So much of its stack, of 2 MiB, any thread of the runtime has left when a check begins.
 const ORDINARY: usize = 3 << 19;
-/// The largest stack that a check gets. It is only taken from the machine as far as a document leads.
-const LARGEST: usize = 256 << 20;
-/// The longest way for which that is enough.
-pub const MOST_STEPS: usize = (LARGEST - REST) / STEP;
+/// The most subschemas that one value passes. Its compiler goes such a way, too, and at the greatest depth it takes 130 MiB of a stack, of
+/// which a check only takes what its document leads to.
+const MOST_OF_ONE_VALUE: usize = 1000;
 
-/// Enough for a schema in which as much is nested as the parser of JSON allows, and as many references as the compiler follows at once.
+/// Enough for such a way, and for as much as the parser of JSON allows to be nested.
 pub const COMPILER: Stack = Stack::Own(64 << 20);
 
 /// Where recursive work has enough of a stack.
@@ -32,12 +31,16 @@ pub enum Stack {
 }
 
 impl Stack {
-    /// For checks against a schema, whose `order` is that of [`super::cycles::order`]; or the steps of a way that is too long.
-    pub fn of(places: &Places<'_>, order: &[usize], max_depth: usize) -> Result<Self, usize> {
-        let steps = longest_way(places, order, max_depth.min(DEEPEST));
-        if steps > MOST_STEPS {
-            return Err(steps);
+    /// For checks against a schema, whose `order` is that of [`super::cycles::order`]; or why there are none.
+    pub fn of(places: &Places<'_>, order: &[usize], max_depth: usize) -> Result<Self, String> {
+        let steps = longest_ways(places, order, 0).into_iter().max().unwrap_or_default();
+        if steps > MOST_OF_ONE_VALUE {
+            return Err(format!(
+                "a value passes {steps} of its subschemas, one in the other, and {MOST_OF_ONE_VALUE} are the most; \
+                 make chains of `$ref`, `allOf` and the like shorter"
+            ));
         }
+        let steps = longest_ways(places, order, max_depth.min(DEEPEST)).first().copied().unwrap_or_default();
         let bytes = steps * STEP + REST;
         Ok(if bytes <= ORDINARY { Self::Ordinary } else { Self::Own(bytes) })
     }
@@ -53,10 +56,10 @@ impl Stack {
     }
 }
 
-/// The most places that a value, and what is in it down to `max_depth`, pass one in the other.
-fn longest_way(places: &Places<'_>, order: &[usize], max_depth: usize) -> usize {
+/// The most places, from each, that a value and what is in it down to `max_depth` pass one in the other.
+fn longest_ways(places: &Places<'_>, order: &[usize], max_depth: usize) -> Vec<usize> {
     let places = places.as_slice();
-    // From each place for a value with nothing in it, then for one in which one value is, and so on.
+    // For a value with nothing in it, then for one in which one value is, and so on.
     let mut longest = vec![0; places.len()];
     for _ in 0..=max_depth {
         let mut deeper = vec![0; places.len()];
@@ -71,7 +74,7 @@ fn longest_way(places: &Places<'_>, order: &[usize], max_depth: usize) -> usize 
         }
         longest = deeper;
     }
-    longest.first().copied().unwrap_or_default()
+    longest
 }
 
 #[cfg(test)]
@@ -88,13 +91,17 @@ mod tests {
     use crate::watch::lowest_address;
     use tidegate_plugin_sdk::units::ByteSize;
 
-    fn steps(schema: &Value, max_depth: usize) -> usize {
+    fn with_places<T>(schema: &Value, then: impl FnOnce(&Places<'_>, &[usize]) -> T) -> T {
         let location = "file:///schema.json";
         let registry = Registry::new().add(location, Draft::Draft202012.create_resource_ref(schema)).unwrap();
         let registry = registry.prepare().unwrap();
         let resolver = registry.resolver(jsonschema::uri::from_str(location).unwrap());
         let places = Places::of(schema, Draft::Draft202012, &resolver);
-        longest_way(&places, &cycles::order(&places).unwrap(), max_depth)
+        then(&places, &cycles::order(&places).unwrap())
+    }
+
+    fn steps(schema: &Value, max_depth: usize) -> usize {
+        with_places(schema, |places, order| longest_ways(places, order, max_depth)[0])
     }
 
     /// So many subschemas for the same value, before one that leads into it.
@@ -121,16 +128,15 @@ mod tests {
 
     #[test]
     fn where_a_check_fits_depends_on_the_schema_and_the_depth() {
-        let fits = |schema: &Value, max_depth: usize| {
-            let steps = steps(schema, max_depth);
-            (steps <= MOST_STEPS, steps * STEP + REST <= ORDINARY)
-        };
-        assert_eq!(fits(&json!({"items": {"properties": {"a": {"type": "string"}}}}), 128), (true, true));
+        let stack =
+            |schema: &Value, max_depth| with_places(schema, |places, order| Stack::of(places, order, max_depth));
+        assert_eq!(stack(&json!({"items": {"properties": {"a": {"type": "string"}}}}), 128), Ok(Stack::Ordinary));
         let long = chain(32, &|next| json!({"anyOf": [{"type": "null"}, next]}), &properties);
-        assert_eq!(fits(&long, 128), (true, false));
-        assert_eq!(fits(&long, 1), (true, true));
-        assert_eq!(fits(&chain(10_000, &|next| next, &properties), 128), (false, false));
-        assert_eq!(fits(&chain(10_000, &|next| next, &|_| json!(true)), 128), (true, false));
+        assert!(matches!(stack(&long, 128), Ok(Stack::Own(_))));
+        assert_eq!(stack(&long, 1), Ok(Stack::Ordinary));
+        let longest = |length| stack(&chain(length, &|next| next, &properties), 128);
+        assert!(matches!(longest(990), Ok(Stack::Own(_))));
+        assert!(longest(1000).unwrap_err().contains("`$ref`"));
     }
 
     /// What a check takes of the stack, in bytes.
@@ -156,9 +162,15 @@ mod tests {
             ("x", json!({"additionalProperties": null})),
             ("x", json!({"patternProperties": {"^x": null}})),
             ("x", json!({"properties": {"x": null}, "additionalProperties": false, "required": ["x"]})),
+            ("x", json!({"properties": {"x": null}, "patternProperties": {"^y": true}, "additionalProperties": false})),
+            ("x", json!({"properties": {"y": true}, "patternProperties": {"^z": true}, "additionalProperties": null})),
+            ("x", many_properties()),
             ("x", json!({"unevaluatedProperties": null})),
             ("", json!({"items": null})),
+            ("", json!({"type": "array", "items": null, "minItems": 1, "maxItems": 3})),
+            ("", json!({"prefixItems": [true], "items": null})),
             ("", json!({"prefixItems": [null]})),
+            ("", json!({"contains": null, "minContains": 1, "maxContains": 2})),
             ("", json!({"contains": null})),
             ("", json!({"unevaluatedItems": null})),
         ];
@@ -172,6 +184,7 @@ mod tests {
             json!({"if": true, "then": null}),
             json!({"if": null, "then": true, "else": false}),
             json!({"dependentSchemas": {"x": null}}),
+            json!({"dependencies": {"x": null}}),
             json!({"allOf": [null], "unevaluatedProperties": false}),
             json!({"$ref": null, "unevaluatedProperties": false}),
             json!({"anyOf": [null], "unevaluatedProperties": false}),
@@ -204,6 +217,12 @@ mod tests {
             let [short, long] = [2, 8].map(|hops| (chain(hops, &hop, &|_| json!({"type": "integer"})), 1));
             measure([short, long], "x", &shape.to_string());
         }
+    }
+
+    /// More than are looked at one after the other.
+    fn many_properties() -> Value {
+        let names = ('a'..='z').map(|name| (name.to_string(), if name == 'x' { json!(null) } else { json!(true) }));
+        json!({"properties": names.collect::<serde_json::Map<_, _>>()})
     }
 
     /// A schema with another in the places that are empty.
