@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use checker::Checker;
 pub use config::{Config, Format};
-use lines::{Block, Lines};
+use lines::{Block, Gathered, Lines};
 use remote::Remote;
 use report::Report;
 use schema::{Compiled, Hosts, Source};
@@ -88,25 +88,32 @@ async fn check_document(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result
     let mut memory = checker.reserve(size, &"the file")?;
     let content = read_beginning(file, size as usize).await?;
     let check = move |checker: &Checker, report: &mut Report| checker.check(&content, None, &mut memory, report);
-    Ok(run(checker, size as usize, checker.report(), check).await?.verdict())
+    run(checker, size as usize, checker.report(), check).await?.verdict()
 }
 
 async fn check_lines(checker: &Arc<Checker>, file: &dyn FileHandle) -> Result<Verdict, PluginError> {
     let mut report = checker.report();
     let mut lines = Lines::default();
     let mut pieces = Pieces::of(file);
-    while let Some(piece) = pieces.next().await? {
-        for block in lines.push(checker, &piece)? {
+    while !report.is_complete() {
+        let gathered = match pieces.next().await {
+            Ok(Some(piece)) => lines.push(checker, &piece),
+            Ok(None) => break,
+            Err(error) => Gathered::failed(error),
+        };
+        for block in gathered.blocks {
             report = check_block(checker, block, report).await?;
         }
-        if report.is_complete() {
-            return Ok(report.verdict());
+        if let Some(failure) = gathered.failure {
+            report.fail(failure);
         }
     }
-    if let Some(block) = lines.finish() {
+    if !report.is_complete()
+        && let Some(block) = lines.finish()
+    {
         report = check_block(checker, block, report).await?;
     }
-    Ok(report.verdict())
+    report.verdict()
 }
 
 async fn check_block(checker: &Arc<Checker>, mut block: Block, report: Report) -> Result<Report, PluginError> {
@@ -124,23 +131,26 @@ async fn run(
     if checker.checks_on_the_spot(size)
         && let Ok(done) = watch::on_the_spot(|| work(checker, &mut report))
     {
-        return done.map(|()| report);
+        done.unwrap_or_else(|failure| report.fail(failure));
+        return Ok(report);
     }
     let checker = checker.clone();
     let caller = Caller::new();
     let waiting = caller.waiting();
     let elsewhere = tokio::task::spawn_blocking(move || {
         let done = checker.stack().run(|| watch::while_waited_for(waiting, || work(&checker, &mut report)));
-        match done {
-            Ok(Ok(done)) => done.map(|()| report),
+        let failure = match done {
+            Ok(Ok(done)) => done.err(),
             // Nobody is there to read it.
-            Ok(Err(Halted)) => Err(PluginError::retryable(ErrorKind::Internal, "the check was halted")),
+            Ok(Err(Halted)) => Some(PluginError::retryable(ErrorKind::Internal, "the check was halted")),
             Err(error) => {
-                Err(PluginError::retryable(ErrorKind::Limit, "there is no thread for the check").caused_by(error))
+                Some(PluginError::retryable(ErrorKind::Limit, "there is no thread for the check").caused_by(error))
             }
-        }
+        };
+        failure.into_iter().for_each(|failure| report.fail(failure));
+        report
     });
     let ended = elsewhere.await;
     drop(caller);
-    ended.map_err(|error| PluginError::permanent(ErrorKind::Internal, "the check did not end").caused_by(error))?
+    ended.map_err(|error| PluginError::permanent(ErrorKind::Internal, "the check did not end").caused_by(error))
 }

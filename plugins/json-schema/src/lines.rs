@@ -26,16 +26,34 @@ pub struct Block {
     memory: Option<Reservation>,
 }
 
+/// What a piece of a file has brought.
+#[derive(Default)]
+pub struct Gathered {
+    pub blocks: Vec<Block>,
+    /// Why the line after them cannot be checked.
+    pub failure: Option<PluginError>,
+}
+
+impl Gathered {
+    pub fn failed(failure: PluginError) -> Self {
+        Self { blocks: Vec::new(), failure: Some(failure) }
+    }
+}
+
 impl Lines {
     /// The blocks that end in this piece: the line that was open, and those that are whole in it.
-    pub fn push(&mut self, checker: &Checker, piece: &Bytes) -> Result<Vec<Block>, PluginError> {
-        let mut blocks = Vec::new();
-        let mut rest = piece.clone();
+    pub fn push(&mut self, checker: &Checker, piece: &Bytes) -> Gathered {
+        let mut gathered = Gathered::default();
+        gathered.failure = self.gather(checker, piece.clone(), &mut gathered.blocks).err();
+        gathered
+    }
+
+    fn gather(&mut self, checker: &Checker, mut rest: Bytes, blocks: &mut Vec<Block>) -> Result<(), PluginError> {
         if !self.open.is_empty() {
             let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
             self.keep(checker, &rest.split_to(end))?;
             if self.open.last() != Some(&b'\n') {
-                return Ok(blocks);
+                return Ok(());
             }
             blocks.extend(self.take_open());
         }
@@ -46,8 +64,7 @@ impl Lines {
             blocks.push(Block { bytes, next: 0, number: self.before + 1, memory: None });
             self.before += lines;
         }
-        self.keep(checker, &rest)?;
-        Ok(blocks)
+        self.keep(checker, &rest)
     }
 
     /// The last line, if nothing ended it.
@@ -62,7 +79,7 @@ impl Lines {
         // The vector grows to the double at most; the document itself is reserved when it is checked.
         let size = (self.open.len() + bytes.len()) as u64;
         let line = self.before + 1;
-        let content = size - u64::from(bytes.ends_with(b"\n"));
+        let content = size - self.length_of_end(bytes);
         let reserved = match self.memory.take() {
             Some(mut memory) if content <= checker.max_document.get() => memory.grow_to(2 * size).map(|()| memory),
             _ => checker.reserve(content, &format_args!("line {line}")),
@@ -70,6 +87,13 @@ impl Lines {
         self.memory = Some(reserved?);
         self.open.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// How much of what ends a line stands at the end of the open one with these bytes.
+    fn length_of_end(&self, bytes: &[u8]) -> u64 {
+        let (before, feed) = bytes.strip_suffix(b"\n").map_or((bytes, 0), |before| (before, 1));
+        let last = before.last().or(self.open.last());
+        feed + u64::from(last == Some(&b'\r'))
     }
 
     fn take_open(&mut self) -> Option<Block> {
@@ -101,6 +125,7 @@ impl Block {
 
     fn check_line(&mut self, checker: &Checker, length: usize, report: &mut Report) -> Result<(), PluginError> {
         let line = &self.bytes[self.next..self.next + length];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use jsonschema::ValidationError;
 use serde_json::Value;
-use tidegate_plugin_sdk::{Issue, Verdict};
+use tidegate_plugin_sdk::{Issue, PluginError, Verdict};
 
 use crate::document::Document;
 use crate::schema::Schema;
@@ -30,11 +30,13 @@ pub struct Report {
     issues: Vec<Issue>,
     max_issues: usize,
     has_more: bool,
+    /// Why the rest of the file could not be checked.
+    failure: Option<PluginError>,
 }
 
 impl Report {
     pub fn new(max_issues: usize) -> Self {
-        Self { issues: Vec::new(), max_issues, has_more: false }
+        Self { issues: Vec::new(), max_issues, has_more: false, failure: None }
     }
 
     pub fn push(&mut self, issue: Issue) {
@@ -45,20 +47,27 @@ impl Report {
         }
     }
 
-    /// Whether nothing that comes changes anything.
-    pub fn is_complete(&self) -> bool {
-        self.has_more
+    /// What comes next cannot be checked.
+    pub fn fail(&mut self, failure: PluginError) {
+        self.failure.get_or_insert(failure);
     }
 
-    pub fn verdict(mut self) -> Verdict {
+    /// Whether nothing that comes changes anything.
+    pub fn is_complete(&self) -> bool {
+        self.has_more || self.failure.is_some()
+    }
+
+    /// A file that is known to be wrong is rejected, whatever was the matter with the rest of it.
+    pub fn verdict(mut self) -> Result<Verdict, PluginError> {
+        let (has_more, failure) = (self.is_complete(), self.failure);
         if self.issues.is_empty() {
-            return Verdict::Accept;
+            return failure.map_or(Ok(Verdict::Accept), Err);
         }
-        if self.has_more {
+        if has_more {
             let message = "the list of issues ends here, and there may be more".to_owned();
             self.issues.push(Issue { path: String::new(), code: "schema-more".to_owned(), message });
         }
-        Verdict::Reject(self.issues)
+        Ok(Verdict::Reject(self.issues))
     }
 
     /// Adds what the schema says against a document: all of it, or nothing if the check is halted. `prefix` stands before each path.

@@ -202,6 +202,43 @@ async fn lines_are_the_same_whatever_the_pieces_are() {
 }
 
 #[tokio::test]
+async fn what_was_found_counts_whatever_cannot_be_checked_after_it() {
+    let config = Config { format: Format::Ndjson, max_document: ByteSize::bytes(100), ..Config::default() };
+    let check = with_schema(r#"{"type": "integer"}"#, config);
+    let long = format!("1{}", " ".repeat(100));
+    for length in [1, 7, 1000] {
+        for (after, rest) in [("", ""), ("\n", ""), ("\n", "\"b\"\n")] {
+            let content = format!("\"a\"\n{long}{after}{rest}");
+            let file = MemoryFile::new("a.ndjson", content).in_pieces_of(length);
+            let Verdict::Reject(issues) = check.validate(&file).await.unwrap() else { panic!("accepted") };
+            let found: Vec<_> = issues.into_iter().map(|issue| (issue.path, issue.code)).collect();
+            assert_eq!(found, expected(&[("1:", "schema-type"), ("", "schema-more")]), "in pieces of {length}");
+        }
+        let file = MemoryFile::new("a.ndjson", format!("1\n{long}")).in_pieces_of(length);
+        assert_eq!(check.validate(&file).await.unwrap_err().kind, ErrorKind::Limit);
+    }
+    let broken = MemoryFile::new("a.ndjson", "\"a\"\n1\n").in_pieces_of(4).breaking_at(5);
+    assert!(matches!(check.validate(&broken).await.unwrap(), Verdict::Reject(_)));
+}
+
+#[tokio::test]
+async fn what_ends_a_line_is_no_part_of_it() {
+    let config = Config { format: Format::Ndjson, max_document: ByteSize::bytes(100), ..Config::default() };
+    let check = with_schema(r#"{"type": "integer"}"#, config);
+    let line = |length: usize| format!("1{}", " ".repeat(length - 1));
+    for length in [1, 7, 101, 102, 1000] {
+        for end in ["", "\n", "\r\n"] {
+            for before in ["", "1\r\n"] {
+                let file =
+                    |line: String| MemoryFile::new("a.ndjson", format!("{before}{line}{end}")).in_pieces_of(length);
+                assert_eq!(check.validate(&file(line(100))).await.unwrap(), Verdict::Accept, "{length} {end:?}");
+                check.validate(&file(line(101))).await.unwrap_err();
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_list_of_issues_that_is_cut_says_so() {
     let wrong = |count: usize| format!("[{}]", vec!["\"a\""; count].join(","));
     for format in [Format::Json, Format::Ndjson] {
