@@ -1,9 +1,9 @@
 //! What is wrong with a file, as its sender is told: bounded in number and in length.
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 use tidegate_plugin_sdk::{Issue, PluginError, Verdict};
 

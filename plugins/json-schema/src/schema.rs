@@ -24,15 +24,15 @@ use reach::Reach;
 pub use reach::{Fetched, Lacking, file_named_in};
 pub use stack::Stack;
 
-/// A pattern that takes more memory may take long for each character, too, in bytes.
-const LARGEST_LINEAR_PATTERN: usize = 128 * 1024;
+/// A pattern that takes more memory when it is compiled may take long for each character, too, in bytes.
+const LARGEST_LINEAR_PATTERN: usize = 32 * 1024;
 /// So often the engine may go back in one text where a pattern needs that: some milliseconds. What takes more is too complex.
 const BACKTRACKS: usize = 100_000;
 
 pub struct Schema {
     pub validator: Validator<Viewed>,
-    /// Whether all patterns take a time that is known from the length of a text. Where they have look-around or back-references, they
-    /// do not.
+    /// Whether all patterns take little time for each character of a text: not if they have look-around or back-references, nor if they
+    /// are large.
     pub is_linear: bool,
     pub stack: Stack,
 }
@@ -70,7 +70,9 @@ impl Source {
             [Some(base), path.parent()].into_iter().flatten().filter_map(|folder| fs::canonicalize(folder).ok());
         let files = Files::new(folders.collect());
         let source = Self { path, contents, draft, files, hosts };
-        jsonschema::meta::validate(&source.contents).map_err(|error| source.explain(placed(&error)))?;
+        source.recursively(|| {
+            jsonschema::meta::validate(&source.contents).map_err(|error| source.explain(placed(&error)))
+        })?;
         Ok(source)
     }
 
@@ -82,9 +84,13 @@ impl Source {
     /// Compiles it with what was fetched, for documents of a depth; or says what else it takes. What is wrong can be seen before all is
     /// there, but not all of it.
     pub fn compile(&self, fetched: Arc<Fetched>, max_depth: usize) -> Result<Compiled, String> {
-        // The compiler is recursive, too.
-        let compiled = stack::COMPILER.run(|| self.compile_here(fetched, max_depth));
-        compiled.map_err(|error| self.explain(format_args!("there is no thread to compile it: {error}")))?
+        self.recursively(|| self.compile_here(fetched, max_depth))
+    }
+
+    /// Does with the schema what takes much of a stack if it is deep.
+    fn recursively<T: Send>(&self, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+        let done = stack::COMPILER.run(work);
+        done.map_err(|error| format!("there is no thread to compile {}: {error}", self.path.display()))?
     }
 
     fn compile_here(&self, fetched: Arc<Fetched>, max_depth: usize) -> Result<Compiled, String> {
@@ -210,6 +216,29 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_a_pattern_is_known_if_it_is_small_and_has_no_look_around_and_back_references() {
+        for (pattern, expected) in [
+            ("^[0-9]{3,12}$", true),
+            ("^\\S+@\\S+\\.\\S+$", true),
+            ("^[A-Za-z0-9_-]{1,64}$", true),
+            ("^[a-z]{1,255}$", true),
+            ("^(red|green|blue)-[0-9a-f]{8}$", true),
+            // Linear as well, but hundreds of times as slow.
+            ("[ab][a-z]{1,3000}x", false),
+            ("(a{1,50}){1,50}b", false),
+            ("^(?!old)[a-z]+$", false),
+            ("^(.)\\1$", false),
+        ] {
+            let folder = Folder::new(&[("schema.json", json!({"properties": {"a": {"pattern": pattern}}}))]);
+            let source = Source::read(Path::new("schema.json"), folder.0.path(), Hosts::default()).unwrap();
+            let Compiled::Whole(schema) = source.compile(Arc::default(), 128).unwrap() else {
+                panic!("it lacks something")
+            };
+            assert_eq!(schema.is_linear, expected, "{pattern}");
+        }
+    }
+
+    #[test]
     fn a_reference_without_end_is_refused() {
         for schema in [
             json!({"$ref": "#"}),
@@ -284,6 +313,18 @@ mod tests {
             for schema in [long, unevaluated] {
                 assert_eq!(Folder::new(&[("schema.json", schema)]).load("schema.json"), Ok(()));
             }
+        }
+    }
+
+    #[test]
+    fn a_schema_may_be_as_deep_as_the_parser_allows() {
+        let deep = (0..60).fold(json!({"type": "string"}), |inner, _| json!({"allOf": [inner]}));
+        let deeper = (0..120).fold(json!({"type": "string"}), |inner, _| json!({"items": inner}));
+        for schema in [deep, deeper] {
+            // On a thread as small as any.
+            let folder = Folder::new(&[("schema.json", schema)]);
+            let load = move || assert_eq!(folder.load("schema.json"), Ok(()));
+            std::thread::Builder::new().stack_size(512 << 10).spawn(load).unwrap().join().unwrap();
         }
     }
 

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// So many steps a check may take where others wait for the thread: some milliseconds.
 const ON_THE_SPOT: i64 = 100_000;
-/// So many steps elsewhere between two looks at whether anybody waits: less than a millisecond.
-const STRIDE: i64 = 4096;
+/// So many steps elsewhere between two looks at whether anybody waits. One can take milliseconds, if its pattern has to go back.
+const STRIDE: i64 = 64;
 /// So many bytes of a text, or values of a list, that are looked at one after the other are a step.
-const PIECES: usize = 16;
+const PIECES: usize = 4;
 
 thread_local! {
     /// Steps until [`look_up`].

@@ -11,6 +11,10 @@ use tidegate_plugin_json_schema::{Config, Format, JsonSchema};
 use tidegate_plugin_sdk::testing::MemoryFile;
 use tidegate_plugin_sdk::units::ByteSize;
 use tidegate_plugin_sdk::{Validate, Verdict};
+use tokio::sync::Mutex;
+
+/// Held by the test whose turn it is: the memory is the process's.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 const LOOK_AROUND: &str = r#"{"items": {"type": "string", "pattern": "^((?!--)[a-z-]+)+$"}}"#;
 
@@ -49,36 +53,37 @@ async fn goes_on(check: &JsonSchema, content: String) -> bool {
     ended.is_err()
 }
 
-/// What holds memory after a check was dropped, or ends.
-async fn is_free_again(config: impl Fn() -> Config) {
+fn of_size(max_document: u64, format: Format) -> Config {
+    let memory = ByteSize::bytes(10 * max_document);
+    Config { max_document: ByteSize::bytes(max_document), memory, format, ..Config::default() }
+}
+
+/// Waits for the memory of a check that was dropped.
+async fn is_free_again(max_document: u64) {
     let begun = Instant::now();
-    let other = with_schema("true", config());
+    let other = with_schema("true", of_size(max_document, Format::Json));
     // It takes all that is allowed.
-    while other.validate(&MemoryFile::new("a.json", format!("\"{}\"", "a".repeat(9_998)))).await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "the memory is not given back");
+    let file = MemoryFile::new("a.json", format!("\"{}\"", "a".repeat(max_document as usize - 2)));
+    while other.validate(&file).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(2), "the memory is not given back");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
 async fn a_check_without_end_holds_nobody_up_and_halts_when_it_is_dropped() {
-    let config = |format| Config {
-        max_document: ByteSize::bytes(10_000),
-        memory: ByteSize::bytes(100_000),
-        format,
-        ..Config::default()
-    };
+    let _turn = TURN.lock().await;
     for format in [Format::Json, Format::Ndjson] {
-        let check = with_schema(&doubling(16), config(format));
+        let check = with_schema(&doubling(16), of_size(10_000, format));
         assert!(goes_on(&check, nested(20, "{}")).await);
-        is_free_again(|| config(format)).await;
+        is_free_again(10_000).await;
         // Not even one level of it comes to an end.
-        let check = with_schema(&doubling(40), config(format));
+        let check = with_schema(&doubling(40), of_size(10_000, format));
         assert!(goes_on(&check, "{}".to_owned()).await);
-        is_free_again(|| config(format)).await;
-        let check = with_schema(&format!(r#"{{"propertyNames": {}}}"#, either(40)), config(format));
+        is_free_again(10_000).await;
+        let check = with_schema(&format!(r#"{{"propertyNames": {}}}"#, either(40)), of_size(10_000, format));
         assert!(goes_on(&check, r#"{"a": 1}"#.to_owned()).await);
-        is_free_again(|| config(format)).await;
+        is_free_again(10_000).await;
     }
 }
 
@@ -95,17 +100,20 @@ fn either(hops: usize) -> String {
 
 #[tokio::test]
 async fn patterns_that_go_back_are_bounded_each_and_hold_nobody_up() {
-    let check = with_schema(LOOK_AROUND, Config::default());
+    let _turn = TURN.lock().await;
+    let check = with_schema(LOOK_AROUND, of_size(60_000, Format::Json));
     assert_eq!(issues(&check, r#"["a-b", "c"]"#).await, []);
     assert_eq!(issues(&check, r#"["a-b", "1"]"#).await, [("/1".to_owned(), "schema-pattern".to_owned())]);
     let begun = Instant::now();
     assert_eq!(issues(&check, complex(3)).await[0].1, "schema-pattern");
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(goes_on(&check, complex(1_400)).await);
+    is_free_again(60_000).await;
 }
 
 #[tokio::test]
 async fn what_takes_more_steps_than_others_wait_for_is_checked_to_its_end_elsewhere() {
+    let _turn = TURN.lock().await;
     // 2^8 ways for each item.
     let schema = format!(r#"{{"items": {}}}"#, either(8));
     for (format, content, path) in [
@@ -123,6 +131,7 @@ async fn what_takes_more_steps_than_others_wait_for_is_checked_to_its_end_elsewh
 
 #[tokio::test]
 async fn a_text_too_complex_for_its_pattern_is_an_issue_wherever_it_stands() {
+    let _turn = TURN.lock().await;
     let pattern = r#"{"type": "string", "pattern": "^(?=a)(a|aa)+\\1$"}"#;
     let text = format!("\"{}!\"", "a".repeat(40));
     for (schema, document, path) in [
@@ -149,6 +158,7 @@ async fn a_text_too_complex_for_its_pattern_is_an_issue_wherever_it_stands() {
 
 #[tokio::test]
 async fn in_a_document_too_large_to_have_its_shape_a_complex_text_is_an_issue_of_the_whole() {
+    let _turn = TURN.lock().await;
     let check = with_schema(r#"{"items": {"pattern": "^(?=a)(a|aa)+\\1$"}}"#, Config::default());
     let content = format!("[{}\"{}!\"]", "1,".repeat(200_000), "a".repeat(40));
     assert_eq!(issues(&check, content).await, [(String::new(), "schema-pattern".to_owned())]);
@@ -164,6 +174,7 @@ fn hops(count: usize, kind: &str) -> String {
 
 #[tokio::test]
 async fn a_schema_with_long_ways_for_a_value_has_stack_enough_for_the_deepest_document() {
+    let _turn = TURN.lock().await;
     for (count, kind) in [
         (480, r#"{"allOf": [NEXT]}"#),
         (32, r#"{"anyOf": [{"type": "null"}, NEXT]}"#),
@@ -180,6 +191,7 @@ async fn a_schema_with_long_ways_for_a_value_has_stack_enough_for_the_deepest_do
 
 #[tokio::test]
 async fn a_long_chain_of_references_is_followed_and_let_go_of() {
+    let _turn = TURN.lock().await;
     let hop = |number: usize| format!(r##""a{number}": {{"$ref": "#/$defs/a{}"}}"##, number + 1);
     let chain: Vec<_> = (0..900).map(hop).chain([r#""a900": {"type": "string"}"#.to_owned()]).collect();
     let schema = format!(r##"{{"$defs": {{{}}}, "$ref": "#/$defs/a0"}}"##, chain.join(","));
@@ -190,6 +202,7 @@ async fn a_long_chain_of_references_is_followed_and_let_go_of() {
 
 #[tokio::test]
 async fn a_long_chain_of_values_in_each_other_is_let_go_of() {
+    let _turn = TURN.lock().await;
     let hop = |number: usize| format!(r##""a{number}": {{"items": {{"$ref": "#/$defs/a{}"}}}}"##, number + 1);
     let chain: Vec<_> = (0..9_000).map(hop).chain([r#""a9000": {"type": "string"}"#.to_owned()]).collect();
     let schema = format!(r##"{{"$defs": {{{}}}, "$ref": "#/$defs/a0"}}"##, chain.join(","));

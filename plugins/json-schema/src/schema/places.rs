@@ -71,6 +71,7 @@ struct Subschema<'r> {
 
 impl<'r> Subschema<'r> {
     fn new(contents: &'r Value, draft: Draft, outer: &Resolver<'r>) -> Self {
+        let draft = draft.detect(contents);
         // An `$id` that is wrong is the compiler's business.
         let resolver = outer.in_subresource(draft.create_resource_ref(contents)).unwrap_or_else(|_| outer.clone());
         Self { contents, draft, resolver }
