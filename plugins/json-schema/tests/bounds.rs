@@ -112,6 +112,15 @@ async fn patterns_that_go_back_are_bounded_each_and_hold_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_large_document_gives_its_memory_back_when_its_check_is_dropped() {
+    let _turn = TURN.lock().await;
+    let schema = format!(r#"{{"items": {{"not": {}}}}}"#, either(8));
+    let check = with_schema(&schema, of_size(4_000_000, Format::Json));
+    assert!(goes_on(&check, format!("[{}\"\"]", "\"aaaaaaaa\",".repeat(360_000))).await);
+    is_free_again(4_000_000).await;
+}
+
+#[tokio::test]
 async fn what_takes_more_steps_than_others_wait_for_is_checked_to_its_end_elsewhere() {
     let _turn = TURN.lock().await;
     // 2^8 ways for each item.
