@@ -68,8 +68,9 @@ impl Config {
         match &self.schema {
             None => issues.push(OptionIssue::new("schema", "is missing; name a file with a JSON Schema")),
             Some(path) => {
-                let compiled =
-                    Source::read(path, base, hosts).and_then(|source| source.compile(Arc::default(), self.max_depth));
+                // One that is too deep is told of below.
+                let compiled = Source::read(path, base, hosts)
+                    .and_then(|source| source.compile(Arc::default(), self.max_depth.min(DEEPEST)));
                 if let Err(message) = compiled {
                     issues.push(OptionIssue::new("schema", message));
                 }

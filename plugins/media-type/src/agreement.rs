@@ -3,8 +3,8 @@
 //! Formats are built on formats: a spreadsheet is a ZIP archive, a feed is XML, source code is text. Who says the one of a content that is
 //! the other tells no lie.
 
-use crate::name::{TEXT, UNKNOWN, is_told};
-use crate::named::{self, CERTIFICATE, OLE, PEM, XML, ZIP};
+use crate::name::{UNKNOWN, is_told};
+use crate::named::{self, CERTIFICATE, OLE, PEM, TEXT, XML, ZIP};
 use crate::table::ELUSIVE;
 
 const HTML: &str = "text/html";

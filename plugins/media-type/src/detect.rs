@@ -8,7 +8,8 @@ mod markup;
 mod signature;
 mod text;
 
-use crate::name::{TEXT, UNKNOWN};
+use crate::name::UNKNOWN;
+use crate::named::TEXT;
 
 /// As many bytes as are looked at. The furthest signature lies at 257 (tar); the rest is for text, and for the names of the first
 /// files in an archive.

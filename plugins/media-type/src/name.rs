@@ -7,7 +7,6 @@ use crate::table::TOLD;
 const LONGEST: usize = 127;
 
 pub const UNKNOWN: &str = "application/octet-stream";
-pub const TEXT: &str = "text/plain";
 
 /// The name that this check uses for the media type in `text`, whose parameters are left out. `None` where it is none.
 pub fn parse(text: &str) -> Option<String> {

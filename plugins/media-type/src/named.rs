@@ -1,11 +1,10 @@
 //! What the first bytes cannot tell: types that are built on another, which is what the bytes tell, and the names of their files say the
 //! rest.
 
-use crate::name::TEXT;
-
 pub const CERTIFICATE: &str = "application/x-x509-ca-cert";
 pub const OLE: &str = "application/x-ole-storage";
 pub const PEM: &str = "application/x-pem-file";
+pub const TEXT: &str = "text/plain";
 pub const XML: &str = "application/xml";
 pub const ZIP: &str = "application/zip";
 

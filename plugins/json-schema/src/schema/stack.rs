@@ -6,7 +6,6 @@ use std::panic::resume_unwind;
 use std::thread::{self, Builder};
 
 use super::places::Places;
-use crate::config::DEEPEST;
 
 /// What one step of the way takes, in bytes: at least twice what the test below measures, in a build that is optimised and in one that is not.
 const STEP: usize = if cfg!(debug_assertions) { 4096 } else { 1024 };
@@ -40,7 +39,7 @@ impl Stack {
                  make chains of `$ref`, `allOf` and the like shorter"
             ));
         }
-        let steps = longest_ways(places, order, max_depth.min(DEEPEST)).first().copied().unwrap_or_default();
+        let steps = longest_ways(places, order, max_depth).first().copied().unwrap_or_default();
         let bytes = steps * STEP + REST;
         Ok(if bytes <= ORDINARY { Self::Ordinary } else { Self::Own(bytes) })
     }
