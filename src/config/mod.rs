@@ -117,10 +117,15 @@ pub fn load(options: &LoadOptions) -> Result<Config, Diagnostics> {
 
 /// Where the gateway of a configuration has its data, whatever else may be wrong there.
 pub fn data_dir(options: &LoadOptions) -> Result<PathBuf, Diagnostics> {
-    let draft = Draft::of(options)?;
-    match draft.broken.touches(&KeyPath::of(["data_dir"])) {
-        true => Err(finished(draft.diagnostics, &draft.document)),
-        false => Ok(draft.sections.data_dir),
+    let Draft { document, sections, broken, has_syntax_errors, diagnostics, .. } = Draft::of(options)?;
+    let key = KeyPath::of(["data_dir"]);
+    if has_syntax_errors && document.get(&key).is_none() {
+        // It may stand where nothing could be read; the default would be that of another gateway.
+        return Err(finished(without_followers(diagnostics), &document));
+    }
+    match broken.touches(&key) {
+        true => Err(finished(diagnostics, &document)),
+        false => Ok(sections.data_dir),
     }
 }
 

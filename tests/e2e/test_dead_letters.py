@@ -255,9 +255,11 @@ def test_without_a_gateway_the_command_line_says_so(failing):
         if end == failing.stop:
             failing.start()
             failing.kill()
-    (failing.folder / "config.toml").write_text("data_dir = 7\n")
-    result = failing.tidegate("hooks", "list")
-    assert (result.returncode, result.stdout) == (78, "") and "data_dir" in result.stderr, result
+    # Nor is a gateway looked for where it only may be.
+    for wrong in ("data_dir = 7\n", 'data_dir "elsewhere"\n'):
+        (failing.folder / "config.toml").write_text(wrong)
+        result = failing.tidegate("hooks", "list")
+        assert (result.returncode, result.stdout) == (78, "") and "config.toml:1:" in result.stderr, result
 
 
 def test_a_configuration_that_is_being_written_hides_no_dead_letters(failing):

@@ -255,6 +255,11 @@ mod tests {
             json!({"$dynamicRef": "#"}),
             json!({"$dynamicAnchor": "n", "anyOf": [{"$dynamicRef": "#n"}]}),
             json!({"$defs": {"a": {"$dynamicAnchor": "n", "$dynamicRef": "#n"}}, "properties": {"x": {"$ref": "#/$defs/a"}}}),
+            // By the way that leads there.
+            json!({"$ref": "strict", "$defs": {
+                "open": {"$id": "open", "$dynamicRef": "#n", "$defs": {"n": {"$dynamicAnchor": "n"}}},
+                "strict": {"$id": "strict", "$dynamicAnchor": "n", "$ref": "open"}
+            }}),
         ] {
             let message = problem(schema.clone());
             assert!(message.contains("back to itself"), "{schema}: {message}");
@@ -273,6 +278,12 @@ mod tests {
             json!({"const": {"$ref": "#"}}),
             json!({"$defs": {"a": {"type": "string"}}, "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}),
             json!({"$dynamicAnchor": "n", "items": {"$dynamicRef": "#n"}}),
+            json!({"$ref": "strict", "$defs": {
+                "tree": {"$id": "tree", "$dynamicAnchor": "n", "items": {"$dynamicRef": "#n"}},
+                "strict": {"$id": "strict", "$dynamicAnchor": "n", "$ref": "tree", "unevaluatedProperties": false}
+            }}),
+            json!({"$ref": "https://json-schema.org/draft/2020-12/schema"}),
+            json!({"$schema": DRAFT_2019, "$ref": "https://json-schema.org/draft/2019-09/schema"}),
             json!({"$schema": DRAFT_2019, "$recursiveAnchor": true, "items": {"$recursiveRef": "#"}}),
         ] {
             let folder = Folder::new(&[("schema.json", schema.clone())]);

@@ -216,6 +216,7 @@ impl<'a> Object<'a, Viewed> for ObjectView<'a> {
     }
 
     fn get(&self, key: &String) -> Option<View<'a>> {
+        step();
         self.members.get(key).map(|item| View::new(item, self.meter))
     }
 

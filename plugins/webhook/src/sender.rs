@@ -330,6 +330,10 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(ask(&sender).await, Err(Failure::TimedOut(_))));
         }
+        // Its thread may have to wait for a processor.
+        while *begun.lock().unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         assert_eq!(*begun.lock().unwrap(), 1, "one is enough for all who ask meanwhile");
         drop(let_go);
     }

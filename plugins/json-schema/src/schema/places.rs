@@ -25,10 +25,14 @@ impl<'r> Places<'r> {
         let mut known = Known::default();
         known.number(Subschema::new(root, draft, resolver));
         let mut places = Vec::new();
+        let mut dynamic = Vec::new();
         while let Some(subschema) = known.subschemas.get(places.len()).cloned() {
-            let targets = subschema.targets();
-            let mut same: Vec<_> =
-                targets.into_iter().map(|(reference, target)| (known.number(target), Some(reference))).collect();
+            let mut same = Vec::new();
+            for Target { reference, subschema, is_dynamic } in subschema.targets() {
+                let anchor = subschema.anchor().filter(|_| is_dynamic);
+                dynamic.extend(anchor.map(|anchor| (places.len(), reference, anchor)));
+                same.push((known.number(subschema), Some(reference)));
+            }
             same.extend(subschema.applied().into_iter().map(|applied| (known.number(applied), None)));
             for definition in subschema.definitions() {
                 // It may be wrong although nothing refers to it.
@@ -36,6 +40,12 @@ impl<'r> Places<'r> {
             }
             let inner = subschema.inner().into_iter().map(|inner| known.number(inner)).collect();
             places.push(Place { same, inner });
+        }
+        // Which of those with an anchor it is depends on the way that led there. So it may be any.
+        for (place, reference, anchor) in dynamic {
+            let targets =
+                (0..known.subschemas.len()).filter(|number| known.subschemas[*number].anchor() == Some(anchor));
+            places[place].same.extend(targets.map(|target| (target, Some(reference))));
         }
         Self(places)
     }
@@ -61,6 +71,23 @@ impl<'r> Known<'r> {
     }
 }
 
+/// What dynamic references are resolved by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Anchor<'r> {
+    /// `$dynamicAnchor`
+    Named(&'r str),
+    /// `$recursiveAnchor`
+    Recursive,
+}
+
+/// Where a reference leads as it stands.
+struct Target<'r> {
+    reference: &'r str,
+    subschema: Subschema<'r>,
+    /// Whether it may lead to another with the same anchor.
+    is_dynamic: bool,
+}
+
 /// A subschema with what its references count from.
 #[derive(Clone)]
 struct Subschema<'r> {
@@ -81,8 +108,19 @@ impl<'r> Subschema<'r> {
         std::ptr::from_ref(self.contents).addr()
     }
 
-    /// Where its references lead, dynamic ones as if nothing else had their anchor. That one leads nowhere is for the compiler to say.
-    fn targets(&self) -> Vec<(&'r str, Self)> {
+    fn anchor(&self) -> Option<Anchor<'r>> {
+        match self.draft {
+            Draft::Draft4 | Draft::Draft6 | Draft::Draft7 => None,
+            Draft::Draft201909 => {
+                let is_set = self.contents.get("$recursiveAnchor").and_then(Value::as_bool);
+                is_set.filter(|is_set| *is_set).map(|_| Anchor::Recursive)
+            }
+            _ => self.contents.get("$dynamicAnchor").and_then(Value::as_str).map(Anchor::Named),
+        }
+    }
+
+    /// Where its references lead. That one leads nowhere is for the compiler to say.
+    fn targets(&self) -> Vec<Target<'r>> {
         let keywords = match self.draft {
             Draft::Draft4 | Draft::Draft6 | Draft::Draft7 => &["$ref"][..],
             Draft::Draft201909 => &["$ref", "$recursiveRef"],
@@ -91,7 +129,8 @@ impl<'r> Subschema<'r> {
         let target = |keyword: &&str| {
             let reference = self.contents.get(keyword)?.as_str()?;
             let (contents, resolver, draft) = self.resolver.lookup(reference).ok()?.into_inner();
-            Some((reference, Self { contents, draft, resolver }))
+            let subschema = Self { contents, draft, resolver };
+            Some(Target { reference, subschema, is_dynamic: *keyword != "$ref" })
         };
         keywords.iter().filter_map(target).collect()
     }
