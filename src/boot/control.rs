@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::reload::{Reloaded, Reloader};
 use crate::fault::Fault;
 use crate::follow_ups::port::{Filter, FollowUpId, HookName, Selection};
-use crate::follow_ups::{FollowUps, RetryError};
+use crate::follow_ups::{FollowUps, RetryError, Unchanged};
 use crate::gateway::GatewayHandle;
 use crate::http::api::admin;
 use crate::http::api::admin::messages::{Count, FollowUpDetail, FollowUpStatus, Hook, Hooks};
@@ -196,7 +196,7 @@ async fn list(
 async fn find(follow_ups: &FollowUps, id: i64) -> Result<Answer, Fault> {
     Ok(match follow_ups.find(FollowUpId(id)).await? {
         Some((row, attempts)) => told(&FollowUpDetail::new(row, attempts)),
-        None => Answer::refused(format!("there is no follow-up {id}")),
+        None => Answer::refused(Unchanged::Missing(FollowUpId(id)).to_string()),
     })
 }
 
@@ -223,10 +223,7 @@ async fn change(follow_ups: &FollowUps, which: Which, change: Change) -> Result<
         Change::Discard => follow_ups.discard(&selection).await?,
     };
     if let (0, Which::One(id)) = (count, &which) {
-        return Ok(Answer::refused(match follow_ups.find(FollowUpId(*id)).await? {
-            Some(_) => format!("an attempt of the follow-up {id} is under way; ask again when it has ended"),
-            None => format!("there is no follow-up {id}"),
-        }));
+        return Ok(Answer::refused(follow_ups.unchanged(FollowUpId(*id)).await?.to_string()));
     }
     Ok(told(&Count { count }))
 }

@@ -51,6 +51,15 @@ pub struct HookState {
     pub off: Option<SwitchedOff>,
 }
 
+/// Why a follow-up was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unchanged {
+    #[error("there is no follow-up {}", .0.0)]
+    Missing(FollowUpId),
+    #[error("an attempt of the follow-up {} is under way; ask again when it has ended", .0.0)]
+    Running(FollowUpId),
+}
+
 /// Why nothing was owed anew.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
@@ -239,6 +248,12 @@ impl FollowUps {
             return Err(RetryError::NotConfigured(hook));
         }
         Ok(self.catalog.retry(which, Timestamp::now()).await?)
+    }
+
+    /// Why [`FollowUps::retry`] or [`FollowUps::discard`] of this one has changed nothing.
+    pub async fn unchanged(&self, id: FollowUpId) -> Result<Unchanged, Fault> {
+        let row = self.catalog.follow_up(id).await?;
+        Ok(row.map_or(Unchanged::Missing(id), |_| Unchanged::Running(id)))
     }
 
     /// Removes them. Gives how many; what runs is left alone.

@@ -4,6 +4,7 @@ nothing to do with them are served as ever, and when they are over nothing of th
 import itertools
 import json
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -254,3 +255,18 @@ def test_an_upload_in_chunks_under_a_check_that_hangs_can_be_deleted(make_gatewa
     receiver.wait_for(lambda: receiver.hanging() == 0, "the end of the question")
     assert requests.get(f"{gateway.url}/fileupload/assembly_status/s/", timeout=30).status_code == 404
     assert completed_names(gateway) == []
+
+
+def test_a_check_that_nothing_can_halt_does_not_keep_the_gateway_from_its_end(make_gateway, tmp_path):
+    """One match of a pattern over a long text: its client hears in time, others are served, and the process ends within its bound."""
+    gateway = make_gateway()
+    (tmp_path / "slow.json").write_text(json.dumps({"items": {"pattern": "[ab][a-z]{1,3000}x"}}))
+    slow = {"kind": "json-schema", "schema": str(tmp_path / "slow.json")}
+    configure(gateway, {"slow": slow}, societes={"validate": [use("slow", files="slow_*", timeout="1s")]}).start()
+    refused = upload(gateway, "a", "slow_1.json", json.dumps(["a" * 3_000_000]).encode())
+    assert refused.status_code == 422 and refused.json()["issues"][0]["code"] == "hook-timeout", refused.text
+    assert upload(gateway, "a", "x.json", b"1").status_code == 200
+    begun = time.monotonic()
+    assert gateway.stop() == 0
+    took = time.monotonic() - begun
+    assert 8 < took < 25, f"{took} s: it was not halted, and was not waited for longer than is said"

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use tidegate_plugin_sdk::{Admission, ErrorKind, FollowUp, Issue, PluginError, Verdict, wire};
+use tidegate_plugin_sdk::{Admission, ErrorKind, FollowUp, Issue, PluginError, Verdict, shown, wire};
 
 use crate::config::Config;
 
@@ -115,12 +115,8 @@ pub fn for_the_log(complaints: &[u8]) -> String {
     text.lines().map(clean).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
-/// Without what moves the cursor, or turns the direction of the text.
 fn clean(line: &str) -> String {
-    let is_control = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    line.replace(is_control, " ").trim().to_owned()
+    shown(line, LONGEST_LOG).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -82,11 +82,11 @@ impl Report {
             meter = meter.with_shape(&document.root, ERRORS);
         }
         let made = catch_unwind(AssertUnwindSafe(|| validator.iter_errors(View::new(&document.root, &meter))));
-        let panicked = made.is_err();
+        let is_too_complex = made.is_err() && !schema.is_linear;
         let errors = match made {
             Ok(errors) => Some(errors),
             Err(panic) if is_halt(&*panic) => resume_unwind(panic),
-            // The document is wrong, whatever becomes of the list: the place of a text that is too complex was not found.
+            // The document is wrong, whatever becomes of the list: as a rule the place of a text that is too complex was not found.
             Err(_) => None,
         };
         let mut listed = false;
@@ -101,7 +101,7 @@ impl Report {
         }
         if !listed {
             // One error that is made of more than the bound, as `anyOf` of what each of its schemas says.
-            let (code, message) = match panicked {
+            let (code, message) = match is_too_complex {
                 true => ("schema-pattern", TOO_COMPLEX),
                 false => ("schema-invalid", "the document does not match the schema"),
             };

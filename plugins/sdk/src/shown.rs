@@ -11,7 +11,7 @@ pub fn shown(text: &str, longest: usize) -> String {
 }
 
 fn moves(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -27,6 +27,6 @@ mod tests {
 
     #[test]
     fn nothing_moves_the_cursor_or_turns_the_text() {
-        assert_eq!(shown("a\u{1b}[2Jb\r\nc\u{2028}d\u{202e}e\u{2066}f\u{9b}g\0", 100), "a [2Jb  c d e f g ");
+        assert_eq!(shown("a\u{1b}[2Jb\r\nc\u{2028}d\u{202e}e\u{2066}f\u{200e}g\u{9b}h\0", 100), "a [2Jb  c d e f g h ");
     }
 }

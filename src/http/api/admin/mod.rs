@@ -11,8 +11,8 @@ use self::messages::{
     OneRefusals,
 };
 use super::{Api, Serving};
-use crate::follow_ups::RetryError;
 use crate::follow_ups::port::{Filter, FollowUpId, HookName, Selection};
+use crate::follow_ups::{RetryError, Unchanged};
 use crate::http::refusal::Refusal;
 use crate::http::typed::{Json, Nullable, Refused};
 use poem::http::StatusCode;
@@ -50,12 +50,9 @@ impl AdminApi {
 
     /// Why a follow-up was not changed.
     async fn unchanged(&self, id: i64) -> Refusal {
-        match self.follow_ups().find(FollowUpId(id)).await {
-            Ok(Some(_)) => {
-                let message = format!("an attempt of the follow-up {id} is under way; ask again when it has ended");
-                Refusal::new(StatusCode::CONFLICT, message)
-            }
-            Ok(None) => no_such_follow_up(id),
+        match self.follow_ups().unchanged(FollowUpId(id)).await {
+            Ok(unchanged @ Unchanged::Running(_)) => Refusal::new(StatusCode::CONFLICT, unchanged.to_string()),
+            Ok(Unchanged::Missing(_)) => no_such_follow_up(id),
             Err(fault) => fault.into(),
         }
     }
@@ -188,7 +185,7 @@ fn not_retried(error: RetryError) -> Refusal {
 }
 
 fn no_such_follow_up(id: i64) -> Refusal {
-    Refusal::not_found(format!("there is no follow-up {id}"))
+    Refusal::not_found(Unchanged::Missing(FollowUpId(id)).to_string())
 }
 
 /// A page of follow-ups as it is shown.
